@@ -1,0 +1,44 @@
+"""The error a user can mend, and how a command reports it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Callable, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UserError(ValueError):
+    """Input that the user can correct.
+
+    The message is one line. It names the file or option, the value found, and
+    the remedy, in that order.
+    """
+
+
+def one_line(main: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command's ``main``: a `UserError` becomes one line and exit status 2.
+
+    A full disk is reported the same way, since the remedy is the user's as well.
+    Every other exception keeps its traceback: it is our defect, not the user's.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except OSError as error:
+            if error.errno not in (28, 122):  # ENOSPC, EDQUOT
+                raise
+            print(
+                f"error: {error.filename or 'output'}: {error.strerror}; "
+                "free some disk space and run the same command again, it resumes",
+                file=sys.stderr,
+            )
+        sys.exit(2)
+
+    return wrapped

