@@ -64,9 +64,7 @@ def read_audio(path: str | Path, start: int = 0, frames: int = -1) -> np.ndarray
     return samples
 
 
-def write_audio(
-    path: str | Path, samples: np.ndarray, subtype: str = "PCM_16"
-) -> None:
+def write_audio(path: str | Path, samples: np.ndarray, subtype: str = "PCM_16") -> None:
     """Write 16 kHz WAV atomically.
 
     Args:

@@ -1,0 +1,197 @@
+"""Losses of personalized speech enhancement, per loss frame.
+
+All of them are finite, and have finite gradients, for a silent target, a silent
+estimate, an all-zero mixture, and any combination: see docs/method.md, "Losses".
+
+Shapes: B samples, N audio samples, T loss frames, F = 257 bins.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from espnet_pse_kd.activity import activity, frame_power
+from espnet_pse_kd.stft import HOP, stft
+
+SILENCE_DBFS = -80.0
+"""Level below which a mixture gives no reference for the compression floor."""
+
+
+def compression_floor(mixture: Tensor, floor_db: float) -> Tensor:
+    """Floor ``e = 10^{E/20} rms |X|`` of the power-law compression.
+
+    Args:
+        mixture: complex (B, T, F) spectrum.
+        floor_db: E, in dB. It is a hyper-parameter of the trade-off: it decides how
+            long almost silent frames keep pushing.
+
+    Returns:
+        (B, 1, 1). A mixture below -80 dBFS counts as one at -80 dBFS.
+    """
+    power = mixture.real.square() + mixture.imag.square()
+    rms = power.mean((-1, -2), keepdim=True).clamp_min(10 ** (SILENCE_DBFS / 10)).sqrt()
+    return rms * 10 ** (floor_db / 20)
+
+
+def compress(spectrum: Tensor, floor: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Power-law compression of magnitude and of the complex spectrum.
+
+    ``|Y|_c = (|Y|^2 + e^2)^{p/2}`` and ``Y_c = Y (|Y|^2 + e^2)^{(p-1)/2}``. Without the
+    floor ``e`` the gradient with respect to the waveform diverges where ``|Y| -> 0``.
+
+    Args:
+        spectrum: complex (..., T, F).
+        floor: e, broadcastable to the spectrum.
+        p: exponent.
+
+    Returns:
+        magnitude (..., T, F), complex (..., T, F).
+    """
+    power = spectrum.real.square() + spectrum.imag.square() + floor.square()
+    return power.pow(p / 2), spectrum * power.pow((p - 1) / 2)
+
+
+def plcpa(
+    target: Tensor,
+    estimate: Tensor,
+    mixture: Tensor,
+    p: float = 0.3,
+    alpha: float = 0.5,
+    floor_db: float = -50.0,
+) -> Tensor:
+    """Power-law compressed phase-aware loss (arXiv 2110.09625) of every frame.
+
+    ``l(t) = (1/F) sum_f [alpha (|S|_c - |Y|_c)^2 + (1 - alpha) |S_c - Y_c|^2]``.
+
+    Args:
+        target: (B, N) clean target image.
+        estimate: (B, N) network output.
+        mixture: (B, N), the reference of the compression's floor.
+        p: exponent of the compression.
+        alpha: weight of the magnitude term.
+        floor_db: floor of the compression relative to the mixture, in dB.
+
+    Returns:
+        (B, T)
+    """
+    floor = compression_floor(stft(mixture), floor_db)
+    target_mag, target_complex = compress(stft(target), floor, p)
+    estimate_mag, estimate_complex = compress(stft(estimate), floor, p)
+    difference = target_complex - estimate_complex
+    phase_aware = difference.real.square() + difference.imag.square()
+    magnitude = (target_mag - estimate_mag).square()
+    return (alpha * magnitude + (1 - alpha) * phase_aware).mean(-1)
+
+
+def oversuppression(
+    target: Tensor,
+    estimate: Tensor,
+    mixture: Tensor,
+    p: float = 0.3,
+    floor_db: float = -50.0,
+) -> Tensor:
+    """Over-suppression loss (arXiv 2110.09625), ``o(t)``: only missing energy counts.
+
+    ``o(t) = (1/F) sum_f max(|S|_c - |Y|_c, 0)^2``. The asymmetric loss of the paper
+    is `plcpa` + beta times this.
+
+    Returns:
+        (B, T), zero where the estimate has at least the target's magnitude.
+    """
+    floor = compression_floor(stft(mixture), floor_db)
+    target_mag, _ = compress(stft(target), floor, p)
+    estimate_mag, _ = compress(stft(estimate), floor, p)
+    return (target_mag - estimate_mag).clamp_min(0).square().mean(-1)
+
+
+def r_log(
+    estimate: Tensor, mixture: Tensor, scale: float = 0.2, tau: float = 1e-2
+) -> Tensor:
+    """Log-energy penalty for frames without target, ``r(t)``; it needs no teacher.
+
+    ``r(t) = scale 10 log10((sum y^2 + tau sum x^2 + d) / (sum x^2 + d))`` with ``d``
+    the energy of a -80 dBFS frame. Its gradient dies below ``10 log10 tau`` dB.
+
+    Args:
+        estimate: (B, N)
+        mixture: (B, N)
+        scale: lambda, weight relative to the frame loss that it replaces.
+        tau: share of the mixture's energy at which the penalty saturates.
+
+    Returns:
+        (B, T), about ``scale * [10 log10 tau, 0]`` for an estimate quieter than
+        the mixture.
+    """
+    silence = 10 ** (SILENCE_DBFS / 10)
+    power_in, power_out = frame_power(mixture), frame_power(estimate)
+    ratio = (power_out + tau * power_in + silence) / (power_in + silence)
+    return scale * 10 * torch.log10(ratio)
+
+
+def negative_snr(target: Tensor, estimate: Tensor, ceiling_db: float = 30.0) -> Tensor:
+    """Negative SNR in dB over the target's active frames; 0 for a silent target.
+
+    An auxiliary term: it speeds up learning, the paper's loss is `plcpa` alone.
+
+    Args:
+        target: (B, N)
+        estimate: (B, N)
+        ceiling_db: SNR at which the gradient fades.
+
+    Returns:
+        (B,) in dB, at least ``-ceiling_db``.
+    """
+    active = activity(target).to(target.dtype)  # [B, T]
+    signal = (frame_power(target) * active).sum(-1)
+    error = (frame_power(target - estimate) * active).sum(-1)
+    has_target = signal > 0
+    signal = torch.where(has_target, signal, torch.ones_like(signal))
+    snr = -10 * torch.log10(error / signal + 10 ** (-ceiling_db / 10))
+    return torch.where(has_target, -snr, torch.zeros_like(snr))
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Frames that belong to each sample: bool (B, frames) from lengths (B,) in samples."""
+    count = (lengths + HOP - 1).div(HOP, rounding_mode="floor") + 1
+    return torch.arange(frames, device=lengths.device) < count[:, None]
+
+
+def reduce_frames(
+    frame_loss: Tensor,
+    weights: Tensor | None = None,
+    lengths: Tensor | None = None,
+    normalizer: str = "frames",
+) -> Tensor:
+    """Weighted sum over frames, normalised over the batch.
+
+    ``L = sum_t w(t) l(t) / N`` with N the number of frames ("frames": an excluded frame
+    also leaves the gradient smaller) or ``max(sum w, 1)`` ("weights").
+
+    Args:
+        frame_loss: (B, T)
+        weights: (B, T) or None for all ones.
+        lengths: (B,) in samples; frames behind a sample's end do not count.
+        normalizer: "frames" or "weights".
+
+    Returns:
+        (B,) whose mean over the batch is L.
+
+    Raises:
+        ValueError: unknown normalizer.
+    """
+    mask = torch.ones_like(frame_loss)
+    if lengths is not None:
+        mask = frame_mask(lengths, frame_loss.shape[1]).to(frame_loss.dtype)
+    weights = mask if weights is None else weights * mask
+    if normalizer == "frames":
+        count = mask.sum()
+    elif normalizer == "weights":
+        count = weights.sum().clamp_min(1.0)
+    else:
+        raise ValueError(
+            f"normalizer must be 'frames' or 'weights', not {normalizer!r}"
+        )
+    # torch.where, not a product: a frame that does not count must not spread a nan.
+    counted = torch.where(mask > 0, frame_loss, torch.zeros_like(frame_loss))
+    return (weights * counted).sum(-1) * (len(frame_loss) / count)
