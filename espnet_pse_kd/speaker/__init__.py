@@ -1,0 +1,45 @@
+"""Speaker vectors: one interface, a default encoder that works offline.
+
+``load_speaker_encoder("ge2e")`` is the default; any other name is a model of
+ESPnet-SPK, by its tag in the model zoo or by the path of its folder or zip.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from espnet_pse_kd.speaker.base import (
+    WINDOW_HOP,
+    WINDOW_SECONDS,
+    SpeakerEncoder,
+    Waveform,
+)
+
+__all__ = [
+    "WINDOW_HOP",
+    "WINDOW_SECONDS",
+    "SpeakerEncoder",
+    "Waveform",
+    "load_speaker_encoder",
+]
+
+# Bound by name when asked for: the core layer imports neither adapters nor ESPnet.
+_OFFLINE = {"ge2e": ("espnet_pse_kd.speaker.ge2e", "GE2E")}
+_ESPNET = ("espnet_pse_kd.espnet.speaker", "ESPnetSpeakerEncoder")
+
+
+def load_speaker_encoder(name_or_path: str = "ge2e") -> SpeakerEncoder:
+    """Load a frozen speaker encoder.
+
+    Args:
+        name_or_path: ``ge2e``, or an ESPnet-SPK model: its zoo tag, or the path of
+            an unpacked folder or of a packed zip.
+
+    Raises:
+        UserError: the model cannot be found or loaded.
+    """
+    if name_or_path in _OFFLINE:
+        module, cls = _OFFLINE[name_or_path]
+        return getattr(importlib.import_module(module), cls)()
+    module, cls = _ESPNET
+    return getattr(importlib.import_module(module), cls)(name_or_path)

@@ -1,0 +1,182 @@
+"""GE2E d-vector: the default speaker encoder, 256 dimensions, works offline.
+
+Wan et al., "Generalized End-to-End Loss for Speaker Verification", arXiv 1710.10467,
+with the weights published in the package Resemblyzer (see ``NOTICE``).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.mel import BANDS, HOP, mel_power
+from espnet_pse_kd.speaker.base import (
+    WINDOW_HOP,
+    WINDOW_SECONDS,
+    SpeakerEncoder,
+    Waveform,
+    trim_silence,
+    unit,
+)
+
+WEIGHTS = Path(__file__).with_name("ge2e.safetensors")
+PARTIAL_FRAMES = 160
+"""Length of the pieces into which an utterance is cut (1.6 s)."""
+PARTIAL_STEP = 77
+"""Frames between pieces: 1.3 per second."""
+MIN_COVERAGE = 0.75
+"""Share of the last piece that must lie inside the utterance."""
+LEVEL_DBFS = -30.0
+"""Quieter utterances are raised to this level, louder ones kept."""
+
+_CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
+
+
+class _Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(BANDS, 256, 3)
+        self.linear = nn.Linear(256, 256)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Power spectra, time first, to unit vectors: (T, B, 40) -> (B, 256)."""
+        _, (hidden, _) = self.lstm(mel)  # [layers, B, H]
+        return unit(self.linear(hidden[-1].float()).relu())  # [B, D]
+
+
+class GE2E(SpeakerEncoder):
+    """Three LSTM layers over 40 mel power bands, 1.4 M frozen parameters.
+
+    It differs from the published package in one point: silence is cut out of an
+    enrolment by energy (`trim_silence`) instead of by the WebRTC VAD, a C extension
+    without wheels. On the same trimmed waveform the vectors agree within 1e-5.
+
+    Args:
+        weights: safetensors file.
+
+    Raises:
+        UserError: the weights are missing.
+    """
+
+    name = "ge2e"
+    dim = 256
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, weights: Path = WEIGHTS) -> None:
+        from safetensors.torch import load_file
+
+        if not weights.is_file():
+            raise UserError(f"{weights}: no such file; reinstall espnet_pse_kd")
+        network = _Network()
+        network.load_state_dict(load_file(weights))
+        self._network = network.eval().requires_grad_(False)
+        self._half: _Network | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self._network.linear.weight.device
+
+    def to(self, device: str | torch.device) -> GE2E:
+        self._network.to(device)
+        self._half = None
+        return self
+
+    @torch.no_grad()
+    def embed_batch(
+        self, waves: Sequence[Waveform], names: Sequence[str] | None = None
+    ) -> Tensor:
+        names = names or ["enrolment"] * len(waves)
+        trimmed = [
+            trim_silence(raise_level(self._tensor(wave)), name)
+            for wave, name in zip(waves, names, strict=True)
+        ]
+        return self.embed_trimmed(trimmed)
+
+    @torch.no_grad()
+    def embed_trimmed(self, waves: Sequence[Tensor]) -> Tensor:
+        """`embed_batch` of waveforms whose level is raised and silence cut already."""
+        pieces = [self._pieces(wave) for wave in waves]
+        vectors = self._run(torch.cat(pieces), self._network)  # [sum of pieces, D]
+        parts = vectors.split([len(piece) for piece in pieces])
+        return unit(torch.stack([part.mean(0) for part in parts]))  # [B, D]
+
+    @torch.no_grad()
+    def windows_batch(
+        self,
+        mixtures: Waveform,
+        hop: int = WINDOW_HOP,
+        window_seconds: float = WINDOW_SECONDS,
+    ) -> Tensor:
+        if hop % HOP:
+            raise ValueError(f"hop must be a multiple of {HOP} samples, not {hop}")
+        mixtures = raise_level(self._tensor(mixtures))
+        batch, samples = mixtures.shape
+        count = -(-samples // hop) + 1
+        step, half = hop // HOP, round(window_seconds * SAMPLE_RATE / HOP / 2)
+        mel = mel_power(mixtures)  # [B, T, M]
+        # The spectrum of the silence outside the mixture is zero.
+        missing = (count - 1) * step + half - mel.shape[1]
+        mel = nn.functional.pad(mel, (0, 0, half, max(missing, 0)))
+        windows = mel.unfold(1, 2 * half, step)[:, :count]  # [B, K, M, W]
+        windows = windows.flatten(0, 1).transpose(1, 2)  # [B K, W, M]
+        vectors = self._run(windows, self._fast_network())  # [B K, D]
+        return vectors.unflatten(0, (batch, count))  # [B, K, D]
+
+    def _tensor(self, wave: Waveform) -> Tensor:
+        return torch.as_tensor(wave).to(self.device, torch.float32)
+
+    def _pieces(self, wave: Tensor) -> Tensor:
+        """Cut one utterance as the published encoder does: (N,) -> (P, 160, 40)."""
+        samples = wave.shape[0]
+        frames = samples // HOP + 1
+        starts = list(
+            range(0, max(1, frames - PARTIAL_FRAMES + PARTIAL_STEP + 1), PARTIAL_STEP)
+        )
+        coverage = (samples / HOP - starts[-1]) / PARTIAL_FRAMES
+        if coverage < MIN_COVERAGE and len(starts) > 1:
+            starts.pop()
+        end = (starts[-1] + PARTIAL_FRAMES) * HOP
+        mel = mel_power(nn.functional.pad(wave, (0, max(0, end - samples))))
+        return torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
+
+    def _fast_network(self) -> _Network:
+        """The network in bfloat16 where the CPU multiplies in it, else as it is.
+
+        Window vectors are the costly part of preparing a corpus. Half precision
+        halves the time; their cosine to those of float32 stays above 0.999.
+        """
+        if self.device.type != "cpu" or not _cpu_has_bfloat16():
+            return self._network
+        if self._half is None:
+            self._half = copy.deepcopy(self._network)
+            self._half.lstm.bfloat16()
+        return self._half
+
+    @staticmethod
+    def _run(mel: Tensor, network: _Network) -> Tensor:
+        """(B, T, 40) -> (B, 256)"""
+        dtype = network.lstm.weight_ih_l0.dtype
+        return torch.cat(
+            [
+                network(chunk.transpose(0, 1).to(dtype).contiguous())
+                for chunk in mel.split(_CHUNK)
+            ]
+        )
+
+
+def _cpu_has_bfloat16() -> bool:
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())
+
+
+def raise_level(wave: Tensor) -> Tensor:
+    """Raise (..., N) signals below `LEVEL_DBFS` to that level; silence stays silent."""
+    power = wave.square().mean(-1, keepdim=True).clamp_min(1e-20)
+    gain = (10 ** (LEVEL_DBFS / 10) / power).sqrt().clamp_min(1.0)
+    return wave * gain
