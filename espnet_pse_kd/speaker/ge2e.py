@@ -39,15 +39,29 @@ _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
 
 
 class _Network(nn.Module):
+    """The LSTM's layers are separate modules, so that each can have its precision."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(BANDS, 256, 3)
+        self.layers = nn.ModuleList(
+            nn.LSTM(inputs, 256) for inputs in (BANDS, 256, 256)
+        )
         self.linear = nn.Linear(256, 256)
+
+    def load_published(self, tensors: dict[str, Tensor]) -> None:
+        """Take the tensors of one three-layer LSTM, ``lstm.weight_ih_l2`` etc."""
+        for index, layer in enumerate(self.layers):
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                getattr(layer, f"{name}_l0").data = tensors[f"lstm.{name}_l{index}"]
+        self.linear.weight.data = tensors["linear.weight"]
+        self.linear.bias.data = tensors["linear.bias"]
 
     def forward(self, mel: Tensor) -> Tensor:
         """Power spectra, time first, to unit vectors: (T, B, 40) -> (B, 256)."""
-        _, (hidden, _) = self.lstm(mel)  # [layers, B, H]
-        return unit(self.linear(hidden[-1].float()).relu())  # [B, D]
+        x = mel  # [T, B, M]
+        for layer in self.layers:
+            x, _ = layer(x.to(layer.weight_ih_l0.dtype))  # [T, B, H]
+        return unit(self.linear(x[-1]).relu())  # [B, D]
 
 
 class GE2E(SpeakerEncoder):
@@ -74,7 +88,7 @@ class GE2E(SpeakerEncoder):
         if not weights.is_file():
             raise UserError(f"{weights}: no such file; reinstall espnet_pse_kd")
         network = _Network()
-        network.load_state_dict(load_file(weights))
+        network.load_published(load_file(weights))
         self._network = network.eval().requires_grad_(False)
         self._half: _Network | None = None
 
@@ -146,28 +160,24 @@ class GE2E(SpeakerEncoder):
         return torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
 
     def _fast_network(self) -> _Network:
-        """The network in bfloat16 where the CPU multiplies in it, else as it is.
+        """The network with two layers in bfloat16 where the CPU multiplies in it.
 
-        Window vectors are the costly part of preparing a corpus. Half precision
-        halves the time; their cosine to those of float32 stays above 0.999.
+        Window vectors are the costly part of preparing a corpus. This takes a
+        quarter off; the cosine to float32 stays above 0.999, which it would not
+        with the last layer in bfloat16 as well.
         """
         if self.device.type != "cpu" or not _cpu_has_bfloat16():
             return self._network
         if self._half is None:
             self._half = copy.deepcopy(self._network)
-            self._half.lstm.bfloat16()
+            self._half.layers[:-1].bfloat16()
         return self._half
 
     @staticmethod
     def _run(mel: Tensor, network: _Network) -> Tensor:
         """(B, T, 40) -> (B, 256)"""
-        dtype = network.lstm.weight_ih_l0.dtype
-        return torch.cat(
-            [
-                network(chunk.transpose(0, 1).to(dtype).contiguous())
-                for chunk in mel.split(_CHUNK)
-            ]
-        )
+        chunks = mel.transpose(0, 1).split(_CHUNK, dim=1)
+        return torch.cat([network(chunk.contiguous()) for chunk in chunks])
 
 
 def _cpu_has_bfloat16() -> bool:
