@@ -1,0 +1,260 @@
+"""Speech recognition for scoring: one fixed ASR, trained here or given, for all rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import atomic_open, read_table, write_table
+from espnet_pse_kd.metrics.recognition import normalize
+from espnet_pse_kd.progress import progress
+from espnet_pse_kd.recipe.trials import fingerprint
+
+CHECKPOINTS = ("valid.loss.best.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
+BATCH_SECONDS = 60.0
+SPECIAL = ("<blank>", "<unk>", "<sos/eos>")
+
+
+def train_asr(
+    train: Path,
+    valid: Path,
+    output: Path,
+    config: Path,
+    units: int = 150,
+    threads: int = 2,
+    valid_utterances: int = 100,
+) -> Path:
+    """Train ESPnet's CTC ASR on clean speech; a finished training is not repeated.
+
+    Args:
+        train: ``data/train/speech``: ``wav.scp``, ``text``, ``utt2dur``.
+        valid: the same of the development speakers.
+        output: folder of the experiment; an interrupted training resumes in it.
+        config: YAML for ``espnet2.bin.asr_train``.
+        units: sentencepiece units; fewer where the text does not yield as many.
+        threads: CPU threads.
+        valid_utterances: the first so many validate.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        UserError: a table is missing, no utterance has a transcript, or ESPnet failed.
+    """
+    done, stamp = (
+        output / "done.json",
+        fingerprint(
+            [
+                config,
+                train / "wav.scp",
+                train / "text",
+                valid / "wav.scp",
+                valid / "text",
+            ],
+            {"units": units, "valid_utterances": valid_utterances},
+        ),
+    )
+    if done.is_file() and json.loads(done.read_text()).get("inputs") == stamp:
+        return output
+    sets = output / "data"
+    texts = _write_set(train, sets / "train", None)
+    _write_set(valid, sets / "valid", valid_utterances)
+    tokens, model = _train_units(texts, output / "units", units)
+    command = _train_command(output, config, sets, tokens, model)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONOPTIMIZE": "1",  # typeguard off: ESPnet starts in 9 s, not 15
+    }
+    print(f"training the scoring ASR in {output}; log: {output}/train.log", flush=True)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(
+            f"{config}: ESPnet's ASR training failed ({reason}); "
+            f"see {output}/train.log, or give --asr_model"
+        )
+    with atomic_open(done) as file:
+        json.dump({"inputs": stamp}, file)
+    return output
+
+
+def _write_set(source: Path, folder: Path, limit: int | None) -> list[str]:
+    """Copy the transcribed part of a data folder; return its normalised texts."""
+    wavs, texts = read_table(source / "wav.scp"), read_table(source / "text")
+    seconds = read_table(source / "utt2dur")
+    keys = [key for key in wavs if key in texts and normalize(texts[key])]
+    if not keys:
+        raise UserError(
+            f"{source / 'text'}: no utterance of wav.scp has a transcript; "
+            "give --asr_model instead"
+        )
+    keys = keys[:limit]
+    write_table(folder / "wav.scp", {key: wavs[key] for key in keys})
+    write_table(folder / "text", {key: normalize(texts[key]) for key in keys})
+    samples = {key: round(float(seconds[key]) * 16000) for key in keys}
+    write_table(folder / "speech_shape", samples)
+    return [normalize(texts[key]) for key in keys]
+
+
+def _train_units(texts: list[str], prefix: Path, units: int) -> tuple[Path, Path]:
+    import sentencepiece
+
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    tokens, model = prefix.with_suffix(".tokens"), prefix.with_suffix(".model")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_prefix=str(prefix),
+        vocab_size=units,
+        model_type="bpe",
+        character_coverage=1.0,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    own = [pieces.id_to_piece(k) for k in range(pieces.get_piece_size())]
+    vocabulary = [SPECIAL[0], SPECIAL[1], *(p for p in own if p[0] != "<"), SPECIAL[2]]
+    with atomic_open(tokens) as file:
+        file.write("\n".join(vocabulary) + "\n")
+    return tokens, model
+
+
+def _train_command(
+    output: Path, config: Path, sets: Path, tokens: Path, model: Path
+) -> list[str]:
+    command = [sys.executable, "-m", "espnet2.bin.asr_train"]
+    command += ["--config", str(config), "--output_dir", str(output)]
+    command += ["--token_type", "bpe", "--token_list", str(tokens)]
+    command += ["--bpemodel", str(model), "--ngpu", "0", "--resume", "true"]
+    for part in ("train", "valid"):
+        name = f"--{part}_data_path_and_name_and_type"
+        command += [name, f"{sets / part / 'wav.scp'},speech,sound"]
+        command += [name, f"{sets / part / 'text'},text,text"]
+        command += [f"--{part}_shape_file", str(sets / part / "speech_shape")]
+    return command
+
+
+class Recognizer:
+    """Greedy CTC decoding with an ESPnet ASR, in batches of similar length.
+
+    Greedy, without a language model: the score then follows the signal, and all rows
+    of all systems decode in one process in minutes.
+
+    Args:
+        model: zoo tag, packed zip, experiment folder, or checkpoint with its
+            ``config.yaml`` beside it.
+        device: torch device.
+
+    Raises:
+        UserError: the model is not found, is no 16 kHz ASR, or has no CTC branch.
+    """
+
+    def __init__(self, model: str, device: str = "cpu") -> None:
+        from espnet2.tasks.asr import ASRTask
+        from espnet2.text.build_tokenizer import build_tokenizer
+        from espnet2.text.token_id_converter import TokenIDConverter
+
+        config, checkpoint = _locate(model)
+        self.device = device
+        self.model, args = ASRTask.build_model_from_file(config, checkpoint, device)
+        self.model.eval()
+        if getattr(self.model, "ctc", None) is None:
+            raise UserError(f"--asr_model {model}: no CTC branch; give one with CTC")
+        rate = str((args.frontend_conf or {}).get("fs", "16k")).replace("k", "000")
+        if int(float(rate)) != 16000:
+            raise UserError(f"--asr_model {model}: {rate} Hz; give a 16 kHz model")
+        self.blank = self.model.blank_id
+        self.tokens = TokenIDConverter(token_list=self.model.token_list)
+        self.text = build_tokenizer(token_type=args.token_type, bpemodel=args.bpemodel)
+
+    def __call__(self, signals: list[np.ndarray]) -> list[str]:
+        """Transcribe signals (N,) of any lengths; exact silence gives no words."""
+        import torch
+
+        lengths = torch.tensor([len(signal) for signal in signals])
+        batch = torch.zeros(len(signals), int(lengths.max()))
+        for row, signal in zip(batch, signals, strict=True):
+            row[: len(signal)] = torch.as_tensor(signal)
+        with torch.inference_mode():
+            encoded, frames = self.model.encode(
+                batch.to(self.device), lengths.to(self.device)
+            )[:2]
+            best = self.model.ctc.argmax(
+                encoded[0] if isinstance(encoded, tuple) else encoded
+            )
+        return [
+            self._words(ids[:count].tolist()) if signal.any() else ""
+            for signal, ids, count in zip(signals, best, frames, strict=True)
+        ]
+
+    def _words(self, ids: list[int]) -> str:
+        kept = [k for k, last in zip(ids, [-1, *ids]) if k != last and k != self.blank]
+        return self.text.tokens2text(self.tokens.ids2tokens(kept))
+
+
+def _locate(model: str) -> tuple[Path, Path]:
+    """Config and checkpoint of a folder, checkpoint, zip or zoo tag."""
+    path = Path(model)
+    if path.is_dir():
+        for name in CHECKPOINTS:
+            if (path / name).is_file() and (path / "config.yaml").is_file():
+                return path / "config.yaml", path / name
+        raise UserError(
+            f"--asr_model {model}: holds no config.yaml with one of "
+            f"{', '.join(CHECKPOINTS)}; train it, or name the checkpoint"
+        )
+    if path.suffix == ".pth":
+        if not path.is_file() or not (path.parent / "config.yaml").is_file():
+            raise UserError(
+                f"--asr_model {model}: it or its config.yaml is missing; "
+                "correct the path"
+            )
+        return path.parent / "config.yaml", path
+    from espnet_model_zoo.downloader import ModelDownloader
+
+    try:
+        files = ModelDownloader().download_and_unpack(model)
+    except Exception as error:  # the zoo raises whatever its transports raise
+        raise UserError(
+            f"--asr_model {model}: neither a path here nor a model of the zoo "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); correct it"
+        ) from error
+    if "asr_model_file" not in files or "asr_train_config" not in files:
+        raise UserError(f"--asr_model {model}: packs no ASR; give an ASR model")
+    return Path(files["asr_train_config"]), Path(files["asr_model_file"])
+
+
+def transcribe(
+    recognizer: Recognizer,
+    signals: Iterable[tuple[str, np.ndarray]],
+    total: int,
+    label: str,
+) -> dict[str, str]:
+    """Transcribe ``(uid, signal)`` pairs in batches of about a minute."""
+    texts: dict[str, str] = {}
+    for batch in _batches(progress(signals, total, label)):
+        uids, waves = zip(*batch, strict=True)
+        texts.update(zip(uids, recognizer(list(waves)), strict=True))
+    return texts
+
+
+def _batches(
+    signals: Iterable[tuple[str, np.ndarray]],
+) -> Iterator[list[tuple[str, np.ndarray]]]:
+    batch: list[tuple[str, np.ndarray]] = []
+    longest = 0
+    for item in signals:
+        longest = max(longest, len(item[1]))
+        if batch and longest * (len(batch) + 1) > BATCH_SECONDS * 16000:
+            yield batch
+            batch, longest = [], len(item[1])
+        batch.append(item)
+    if batch:
+        yield batch

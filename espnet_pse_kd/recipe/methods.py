@@ -1,0 +1,130 @@
+"""The systems to compare: one base YAML and what each method lays over it."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_pse_kd.errors import UserError
+
+_KEYS = ("summary", "its", "teacher", "options")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of ``conf/methods.yaml``.
+
+    Attributes:
+        name: what ``--methods`` calls it.
+        summary: one line.
+        its: whether its training data hold inactive-target samples.
+        teacher: whether its gate asks the personal VAD.
+        options: what it lays over the base YAML, see `merge`.
+    """
+
+    name: str
+    summary: str
+    its: bool
+    teacher: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: no such file, no YAML, or no mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the path of a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path}: no YAML ({line}); correct it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {content!r} is no mapping; write 'key: value' lines")
+    return content
+
+
+def read_methods(path: str | Path) -> dict[str, Method]:
+    """Read the table of methods.
+
+    Raises:
+        UserError: an entry has an unknown key or lacks ``summary`` or ``its``.
+    """
+    methods = {}
+    for name, entry in read_yaml(path).items():
+        unknown = sorted(set(entry) - set(_KEYS))
+        if unknown:
+            raise UserError(
+                f"{path}: {name}: unknown key {unknown[0]!r}; use {', '.join(_KEYS)}"
+            )
+        if "summary" not in entry or "its" not in entry:
+            raise UserError(f"{path}: {name}: summary and its are needed; add them")
+        methods[name] = Method(name, **entry)
+    return methods
+
+
+def select(methods: Mapping[str, Method], names: Sequence[str]) -> list[Method]:
+    """The methods called ``names``.
+
+    Raises:
+        UserError: an unknown or repeated name, or none at all.
+    """
+    if not names:
+        raise UserError(f"--methods: empty; choose from {' '.join(methods)}")
+    for name in names:
+        if name not in methods:
+            near = difflib.get_close_matches(name, methods, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UserError(
+                f"--methods: unknown method {name!r}; {hint}choose from "
+                f"{' '.join(methods)}"
+            )
+        if list(names).count(name) > 1:
+            raise UserError(f"--methods: {name!r} is named twice; name it once")
+    return [methods[name] for name in names]
+
+
+def merge(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``options`` over ``base``.
+
+    Mappings are merged key by key. ``criterions`` are merged by ``name``: an entry whose
+    name the base has is merged into it, another is appended. Other values replace.
+
+    Raises:
+        UserError: a criterion that the method changes is not in the base, i.e. it
+            would be appended without a ``wrapper``.
+    """
+    merged = copy.deepcopy(dict(base))
+    for key, value in options.items():
+        if key == "criterions":
+            merged[key] = _merge_criterions(merged.get(key) or [], value)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _merge_criterions(
+    base: Sequence[Mapping[str, Any]], options: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    merged = {entry["name"]: dict(entry) for entry in base}
+    for entry in options:
+        name = entry["name"]
+        if name not in merged and "wrapper" not in entry:
+            raise UserError(
+                f"criterions: the method changes {name!r}, which the base YAML lacks "
+                f"(it has {', '.join(merged) or 'none'}); choose another base"
+            )
+        merged[name] = merge({"conf": {}, **merged.get(name, {})}, entry)
+    return list(merged.values())

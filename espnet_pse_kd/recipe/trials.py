@@ -1,0 +1,278 @@
+"""What stage 7 reads: test trials, reference rows, experiments, and input fingerprints."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys
+from espnet_pse_kd.metrics.oracle import oracle_wiener
+
+REFERENCE_ROWS = ("noisy", "clean", "wiener", "root_wiener")
+"""Rows of every table that need no system: input, target, and two oracle masks."""
+_TABLES = ("wav.scp", "spk1.scp", "interf1.scp", "utt2scenario")
+_EXPERIMENT = re.compile(
+    r"pse_(?P<config>.+?)_(?P<method>b[0-3]|h|s|c_\w+|r_log|best)_seed(?P<seed>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One test sample.
+
+    Attributes:
+        uid: its key.
+        scenario: ``ts0`` .. ``ts3``.
+        mixture: path.
+        target: path of the target image.
+        interferer: path of the interferer image.
+        facts: what the simulation drew, from ``trials.jsonl``.
+    """
+
+    uid: str
+    scenario: str
+    mixture: str
+    target: str
+    interferer: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Signals:
+    """The signals of one trial, each float32 (N,)."""
+
+    mixture: np.ndarray
+    target: np.ndarray
+    interferer: np.ndarray
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the tables: a reference row, or one trained experiment.
+
+    Attributes:
+        name: what the tables call it.
+        folder: its folder under ``exp/``; reference rows have one for their scores.
+        seed: training seed, None for a reference row.
+    """
+
+    name: str
+    folder: Path
+    seed: int | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        return self.seed is None
+
+    def scores(self, test_set: str) -> Path:
+        """Folder that holds the scores, and a system's enhanced audio, of a set."""
+        return self.folder / f"enhanced_{test_set}"
+
+
+def load_trials(folder: Path) -> list[Trial]:
+    """Read a simulated test set.
+
+    Raises:
+        UserError: a table is missing, or the tables have different keys.
+    """
+    keys = same_keys(folder, _TABLES)
+    mixture, target, interferer, scenario = (read_table(folder / n) for n in _TABLES)
+    facts = _read_facts(folder / "trials.jsonl")
+    speaker = read_table(folder / "utt2spk") if (folder / "utt2spk").is_file() else {}
+    return [
+        Trial(
+            uid,
+            scenario[uid],
+            mixture[uid],
+            target[uid],
+            interferer[uid],
+            {"target": speaker.get(uid, uid), **facts.get(uid, {})},
+        )
+        for uid in keys
+    ]
+
+
+def _read_facts(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run the simulation (stage 2) again")
+    facts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            fact = json.loads(line)
+            facts[fact["uid"]] = fact
+        except (json.JSONDecodeError, KeyError):
+            raise UserError(
+                f"{path}:{number}: not a JSON object with a uid; "
+                "run the simulation (stage 2) again"
+            ) from None
+    return facts
+
+
+def load_signals(trial: Trial) -> Signals:
+    """Read the three signals of a trial.
+
+    Raises:
+        UserError: a file is unreadable, or the lengths differ.
+    """
+    mixture, target, interferer = (
+        read_audio(p) for p in (trial.mixture, trial.target, trial.interferer)
+    )
+    for path, signal in ((trial.target, target), (trial.interferer, interferer)):
+        if len(signal) != len(mixture):
+            raise UserError(
+                f"{path}: {len(signal)} samples, its mixture has {len(mixture)}; "
+                "run the simulation (stage 2) again"
+            )
+    return Signals(mixture, target, interferer)
+
+
+def estimate(row: str, signals: Signals) -> np.ndarray:
+    """Output of a reference row: float32 (N,)."""
+    if row == "noisy":
+        return signals.mixture
+    if row == "clean":
+        return signals.target
+    return oracle_wiener(signals.target, signals.mixture, root=row == "root_wiener")
+
+
+def read_estimate(path: str, length: int) -> np.ndarray:
+    """Read a system's output.
+
+    Raises:
+        UserError: the file is unreadable or does not have ``length`` samples.
+    """
+    samples = read_audio(path)
+    if len(samples) != length:
+        raise UserError(
+            f"{path}: {len(samples)} samples, its mixture has {length}; "
+            "run the enhancement (stage 6) again"
+        )
+    return samples
+
+
+def enhanced(system: System, test_set: str, trials: Sequence[Trial]) -> dict[str, str]:
+    """Paths of a system's outputs for all trials; empty for a reference row.
+
+    Raises:
+        UserError: outputs are missing.
+    """
+    if system.is_reference:
+        return {}
+    table = read_table(system.scores(test_set) / "spk1.scp")
+    missing = [trial.uid for trial in trials if trial.uid not in table]
+    if missing:
+        raise UserError(
+            f"{system.scores(test_set) / 'spk1.scp'}: lacks {len(missing)} trials, the "
+            f"first is {missing[0]!r}; run the enhancement (stage 6) again"
+        )
+    return table
+
+
+def reference_systems(expdir: Path) -> list[System]:
+    """The rows that need no training, with their scores under ``exp/reference_rows``."""
+    return [System(row, expdir / "reference_rows" / row) for row in REFERENCE_ROWS]
+
+
+def find_systems(expdir: Path, test_sets: Sequence[str]) -> list[System]:
+    """Experiments under ``expdir`` with enhanced audio of at least one test set.
+
+    ``run.json`` in an experiment (keys ``method``, ``config``, ``seed``) names it;
+    without one, its folder's name does, ``pse_<config>_<method>_seed<n>``. The method
+    alone is the row's name while all experiments share one configuration.
+    """
+    found = []
+    for folder in sorted(path for path in expdir.glob("pse_*") if path.is_dir()):
+        if any((folder / f"enhanced_{s}" / "spk1.scp").is_file() for s in test_sets):
+            found.append((folder, *_identity(folder)))
+    several = len({config for _, config, _, _ in found}) > 1
+    return [
+        System(f"{config}_{method}" if several else method, folder, seed)
+        for folder, config, method, seed in found
+    ]
+
+
+def _identity(folder: Path) -> tuple[str, str, int]:
+    """Configuration, method and seed of an experiment."""
+    run = read_json(folder / "run.json")
+    match = _EXPERIMENT.fullmatch(folder.name)
+    named = match.groupdict() if match else {}
+    seed = re.search(r"_seed(\d+)$", folder.name)
+    return (
+        str(run.get("config", named.get("config", ""))),
+        str(run.get("method", named.get("method", folder.name.removeprefix("pse_")))),
+        int(run.get("seed", named.get("seed", seed[1] if seed else 0))),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an absent file is an empty one."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise UserError(
+            f"{path}: not a JSON object; remove it and run the stage that writes it"
+        ) from None
+
+
+def fingerprint(files: Sequence[Path | str], options: Mapping[str, Any]) -> str:
+    """Digest of table contents and options: equal digests mean equal inputs."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+    for path in files:
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run the stage that writes it first")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def audio_state(paths: Sequence[str]) -> str:
+    """Digest of the sizes and modification times of audio files."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        try:
+            status = Path(path).stat()
+        except OSError:
+            raise UserError(
+                f"{path}: no such audio file; run the stage that writes it again"
+            ) from None
+        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def duration(signals: Signals) -> float:
+    """Length of a trial in seconds."""
+    return len(signals.mixture) / SAMPLE_RATE
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows atomically; columns in order of first appearance, NaN as empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_open(path) as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return "" if value is None else value
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read the rows that `write_csv` wrote, as strings."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
