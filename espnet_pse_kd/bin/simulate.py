@@ -1,0 +1,82 @@
+"""Stage 2: simulate mixtures, targets, interferers and enrolment clips."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from espnet_pse_kd.errors import one_line
+from espnet_pse_kd.simulation.dataset import set_sizes, simulate
+from espnet_pse_kd.simulation.scenario import SimulationOptions
+
+HELP = {
+    "seconds": "length of training and development samples, s",
+    "test_seconds": "shortest and longest scored sample, s (pauses come on top)",
+    "ts0": "share of clean samples in the training mix",
+    "ts1": "share of samples with target and noise",
+    "ts2": "share of samples with target, interferer and noise",
+    "its": "share of inactive-target-speaker samples",
+    "drop_target": "share, among ITS samples, of those without the target",
+    "swap_enrolment": "share of those enrolled with a speaker who is not in the mixture",
+    "partial": "share of those whose target is silent for several seconds",
+    "partial_seconds": "how long, s",
+    "snr": "target to noise, dB",
+    "sir": "target to interferer, dB",
+    "level": "level of the mixture, dBFS",
+    "pause_share": "share of samples in which the target pauses",
+    "pause_seconds": "length of the pause, s",
+    "measured_share": "share of samples in measured rooms, where stage 1 had some",
+    "target": "room response in the target image: full, or early (50 ms)",
+    "clips_per_speaker": "enrolment clips per speaker",
+    "clip_seconds": "length of an enrolment clip, s",
+    "clip_snr": "speech to noise of an enrolment clip, dB",
+    "clip_level": "level of an enrolment clip, dBFS",
+    "clip_room_share": "share of enrolment clips that are reverberated",
+}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command; one option per field of `SimulationOptions`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data_dir", type=Path, default=Path("data"), help="written by stage 1")
+    add("--dump_dir", type=Path, default=Path("dump"), help="folder to write to")
+    add("--train", type=int, default=2000, help="training samples")
+    add("--dev", type=int, default=200, help="development samples")
+    add("--dev_scored", type=int, default=0, help="trials per scenario, dev speakers")
+    add("--test", type=int, default=40, help="trials per scenario, test speakers")
+    add("--seed", type=int, default=0, help="decides every sample")
+    add("--nj", type=int, default=2, help="processes")
+    group = parser.add_argument_group("ranges and shares")
+    for field in fields(SimulationOptions):
+        pair = isinstance(field.default, tuple)
+        group.add_argument(
+            f"--{field.name}",
+            type=type(field.default[0] if pair else field.default),
+            default=field.default,
+            nargs=2 if pair else None,
+            metavar=("LOW", "HIGH") if pair else None,
+            help=HELP[field.name],
+        )
+    return parser
+
+
+@one_line
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(arguments)
+    values = {
+        field.name: getattr(args, field.name) for field in fields(SimulationOptions)
+    }
+    options = SimulationOptions(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    )
+    sizes = set_sizes(args.train, args.dev, args.test, args.dev_scored)
+    simulate(args.data_dir, args.dump_dir, sizes, options, args.seed, args.nj)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""Stage 2: write the simulated sets under ``dump/`` (docs/architecture.md, Folders)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import atomic_open, write_table
+from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.simulation.enrolment import (
+    Clip,
+    clip_path,
+    plan_clips,
+    render_clip,
+    write_clip_tables,
+)
+from espnet_pse_kd.simulation.inventory import Inventory, load_inventory
+from espnet_pse_kd.simulation.render import Rendered, Signals, render
+from espnet_pse_kd.simulation.scenario import (
+    SCENARIOS,
+    SimulationOptions,
+    Trial,
+    draw_scored,
+    draw_training,
+)
+
+KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
+_WAV_HEADER = 44
+
+
+@functools.cache
+def _plan(
+    data_dir: Path, split: str, options: SimulationOptions, seed: int
+) -> tuple[Inventory, dict[str, list[Clip]]]:
+    torch.set_num_threads(1)
+    inventory = load_inventory(data_dir / split)
+    return inventory, plan_clips(inventory, options, seed)
+
+
+def draw(
+    inventory: Inventory,
+    clips: dict[str, list[Clip]],
+    options: SimulationOptions,
+    seed: int,
+    set_name: str,
+    index: int,
+) -> Trial:
+    """Draw sample ``index`` of any set."""
+    scored = set_name.rsplit("_", 1)[-1] in SCENARIOS
+    function = draw_scored if scored else draw_training
+    return function(inventory, clips, options, seed, set_name, index)
+
+
+def simulate_sample(
+    inventory: Inventory,
+    clips: dict[str, list[Clip]],
+    options: SimulationOptions,
+    seed: int,
+    set_name: str,
+    index: int,
+) -> tuple[Trial, Rendered]:
+    """Draw and render one sample of ``set_name``, independently of all others."""
+    trial = draw(inventory, clips, options, seed, set_name, index)
+    return trial, render(inventory, trial, options.target)
+
+
+def record(trial: Trial, rendered: Rendered) -> dict:
+    """The object that stands for a sample in ``trials.jsonl``."""
+    has_target = trial.scenario != "ts3"
+    has_interferer = trial.scenario in ("ts2", "ts3", "partial")
+    interferers = [trial.interferer] if has_interferer else []
+    if trial.its == "swap_enrolment":
+        interferers = [trial.speaker, *interferers]
+    with_target = has_target or bool(trial.its)
+    return {
+        "uid": trial.uid,
+        "scenario": trial.scenario,
+        "seed": trial.index,
+        "samples": trial.samples,
+        "target": trial.target,
+        "target_source": trial.source,
+        "target_utt": ",".join(p.utt for p in trial.speech) if with_target else "",
+        "interferer": ",".join(interferers) or "none",
+        "interferer_utt": (
+            ",".join(p.utt for p in trial.interference) if has_interferer else ""
+        ),
+        "noise": trial.noise if trial.scenario != "ts0" else "",
+        "room": trial.room,
+        "snr": trial.snr if trial.scenario != "ts0" else None,
+        "sir": trial.sir if has_interferer and with_target else None,
+        "level": rendered.level,
+        "enroll_id": trial.enroll_id,
+        "enroll_clip": trial.enroll_clip,
+        "its": trial.its,
+        "same_gender": trial.same_gender if has_interferer else None,
+        "pauses": rendered.pauses if has_target else [],
+        "text": trial.text if has_target and trial.scenario != "partial" else "",
+    }
+
+
+def twin_record(trial: Trial, own: dict) -> dict:
+    """The object of the twin of an ITS sample: an ordinary TS2 sample."""
+    return own | {
+        "scenario": "ts2",
+        "target": trial.speaker,
+        "interferer": trial.interferer,
+        "enroll_id": trial.twin_enroll_id,
+        "enroll_clip": trial.twin_enroll_clip,
+        "its": "",
+        "text": trial.text,
+    }
+
+
+def _path(folder: Path, kind: str, uid: str) -> Path:
+    return folder / kind / f"{uid}.wav"
+
+
+def _write_signals(folder: Path, uid: str, signals: Signals) -> None:
+    for kind, samples in zip(KINDS, signals):
+        write_audio(_path(folder, kind, uid), samples)
+
+
+def _is_complete(folder: Path, uid: str, samples: int) -> bool:
+    size = _WAV_HEADER + 2 * samples
+    paths = [_path(folder, kind, uid) for kind in KINDS]
+    return all(path.is_file() and path.stat().st_size == size for path in paths)
+
+
+def _finished(marker: Path, fingerprint: str, folder: Path, twin: Path | None) -> list:
+    """Records of a sample that an earlier run finished; empty if it did not."""
+    if not marker.is_file():
+        return []
+    state = json.loads(marker.read_text(encoding="utf-8"))
+    if state["fingerprint"] != fingerprint:
+        return []
+    own, *others = state["records"]
+    if not _is_complete(folder, own["uid"], own["samples"]):
+        return []
+    if others and not (twin and _is_complete(twin, own["uid"], own["samples"])):
+        return []
+    return state["records"]
+
+
+def _make_sample(
+    index: int,
+    data_dir: Path,
+    dump_dir: Path,
+    set_name: str,
+    options: SimulationOptions,
+    seed: int,
+    fingerprint: str,
+) -> list[dict]:
+    """Write sample ``index`` unless it is there; its record, and its twin's if it has one."""
+    folder = dump_dir / "raw" / set_name
+    twin_folder = dump_dir / "raw" / f"{set_name}_noits"
+    marker = folder / "samples" / f"{index:06d}.json"
+    if done := _finished(marker, fingerprint, folder, twin_folder):
+        return done
+    inventory, clips = _plan(data_dir, set_name.split("_")[0], options, seed)
+    trial, rendered = simulate_sample(inventory, clips, options, seed, set_name, index)
+    records = [record(trial, rendered)]
+    _write_signals(folder, trial.uid, rendered.signals)
+    if rendered.twin:
+        _write_signals(twin_folder, trial.uid, rendered.twin)
+        records.append(twin_record(trial, records[0]))
+    # The marker comes last: with it, the audio is complete.
+    with atomic_open(marker) as file:
+        json.dump({"fingerprint": fingerprint, "records": records}, file)
+    return json.loads(json.dumps(records))
+
+
+def _write_tables(
+    folder: Path, records: list[dict], audio: dict[str, Path], enroll: Path
+) -> None:
+    """Write the tables of one set; ``audio`` says in which folder each uid's audio is."""
+    for kind, table in KINDS.items():
+        write_table(folder / table, {u: _path(audio[u], kind, u) for u in audio})
+    columns = {
+        "utt2spk": "target",
+        "utt2interf": "interferer",
+        "utt2scenario": "scenario",
+        "enroll_id": "enroll_id",
+        "utt2num_samples": "samples",
+    }
+    for table, column in columns.items():
+        write_table(folder / table, {r["uid"]: r[column] for r in records})
+    clips = {r["uid"]: clip_path(enroll, r["enroll_clip"]) for r in records}
+    write_table(folder / "enroll_spk1.scp", clips)
+    texts = {r["uid"]: r["text"] for r in records if r["text"]}
+    (folder / "text_spk1").unlink(missing_ok=True)
+    if texts:
+        write_table(folder / "text_spk1", texts)
+    with atomic_open(folder / "trials.jsonl") as file:
+        for own in sorted(records, key=lambda r: r["uid"].encode()):
+            kept = {key: own[key] for key in own if key not in ("text", "enroll_clip")}
+            file.write(json.dumps(kept) + "\n")
+
+
+def _make_set(
+    data_dir: Path,
+    dump_dir: Path,
+    set_name: str,
+    count: int,
+    options: SimulationOptions,
+    seed: int,
+    nj: int,
+) -> None:
+    split = set_name.split("_")[0]
+    inventory, _ = _plan(data_dir, split, options, seed)
+    drawn = json.dumps([asdict(options), seed, set_name, inventory.digest])
+    fingerprint = f"{zlib.crc32(drawn.encode()):08x}"
+    make = functools.partial(
+        _make_sample,
+        data_dir=data_dir,
+        dump_dir=dump_dir,
+        set_name=set_name,
+        options=options,
+        seed=seed,
+        fingerprint=fingerprint,
+    )
+    results = list(parallel_map(make, range(count), nj, f"simulating {set_name}"))
+    folder, enroll = dump_dir / "raw" / set_name, dump_dir / "enroll" / split
+    own = [records[0] for records in results]
+    _write_tables(folder, own, {r["uid"]: folder for r in own}, enroll)
+    if set_name == split:
+        twins = dump_dir / "raw" / f"{set_name}_noits"
+        audio = {rs[0]["uid"]: twins if len(rs) > 1 else folder for rs in results}
+        _write_tables(twins, [records[-1] for records in results], audio, enroll)
+
+
+def _make_clip(
+    clip: Clip,
+    data_dir: Path,
+    folder: Path,
+    split: str,
+    options: SimulationOptions,
+    seed: int,
+    fingerprint: str,
+) -> None:
+    path = clip_path(folder, clip.cid)
+    marker = path.with_suffix(".key")
+    if path.is_file() and marker.is_file() and marker.read_text() == fingerprint:
+        return
+    inventory, _ = _plan(data_dir, split, options, seed)
+    write_audio(path, render_clip(inventory, clip, options, seed))
+    with atomic_open(marker) as file:
+        file.write(fingerprint)
+
+
+def _make_clips(
+    data_dir: Path,
+    dump_dir: Path,
+    split: str,
+    options: SimulationOptions,
+    seed: int,
+    nj: int,
+) -> None:
+    folder = dump_dir / "enroll" / split
+    inventory, clips = _plan(data_dir, split, options, seed)
+    drawn = json.dumps([asdict(options), seed, inventory.digest])
+    make = functools.partial(
+        _make_clip,
+        data_dir=data_dir,
+        folder=folder,
+        split=split,
+        options=options,
+        seed=seed,
+        fingerprint=f"{zlib.crc32(drawn.encode()):08x}",
+    )
+    flat = [clip for of_speaker in clips.values() for clip in of_speaker]
+    for _ in parallel_map(make, flat, nj, f"enrolment clips, {split}"):
+        pass
+    write_clip_tables(folder, clips)
+
+
+def set_sizes(train: int, dev: int, test: int, dev_scored: int = 0) -> dict[str, int]:
+    """Sets that are simulated and their sizes; twins are not counted."""
+    sizes = {"train": train, "dev": dev}
+    sizes |= {f"dev_{name}": dev_scored for name in SCENARIOS}
+    sizes |= {f"test_{name}": test for name in SCENARIOS}
+    return {name: size for name, size in sizes.items() if size > 0}
+
+
+def estimated_bytes(sizes: dict[str, int], options: SimulationOptions) -> int:
+    """Disk that the sets take: three 16-bit signals per sample, and the twins'."""
+    total = 0.0
+    for name, size in sizes.items():
+        scored = name.rsplit("_", 1)[-1] in SCENARIOS
+        longest = options.test_seconds[1] + options.pause_seconds[1]
+        shares = options.ts0 + options.ts1 + options.ts2 + options.its
+        twins = 0.0 if scored else options.its / shares
+        seconds = longest if scored else options.seconds
+        total += size * (1 + twins) * (3 * 2 * SAMPLE_RATE * seconds + 16384)
+    return round(total)
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise a UserError where ``folder``'s disk has less than ``needed`` bytes free."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB needed; "
+            "free some, choose another folder, or lower the set sizes"
+        )
+
+
+def simulate(
+    data_dir: Path,
+    dump_dir: Path,
+    sizes: dict[str, int],
+    options: SimulationOptions,
+    seed: int = 0,
+    nj: int = 1,
+) -> None:
+    """Write every set of ``sizes`` and its enrolment clips; a killed run resumes.
+
+    Args:
+        data_dir: written by stage 1.
+        dump_dir: ``raw/<set>/`` and ``enroll/<split>/`` are written below it.
+        sizes: number of samples per set, see `set_sizes`.
+        options: ranges and shares.
+        seed: with ``data_dir`` and ``options`` it decides every sample.
+        nj: processes.
+
+    Raises:
+        UserError: a split is incomplete, or the disk is too small.
+    """
+    data_dir, dump_dir = data_dir.resolve(), dump_dir.resolve()
+    splits = sorted({name.split("_")[0] for name in sizes})
+    for split in splits:
+        _plan(data_dir, split, options, seed)
+    check_disk(dump_dir, estimated_bytes(sizes, options))
+    for split in splits:
+        _make_clips(data_dir, dump_dir, split, options, seed, nj)
+    for set_name, count in sizes.items():
+        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj)

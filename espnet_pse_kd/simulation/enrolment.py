@@ -1,0 +1,126 @@
+"""Enrolment clips: each with a room, equalizer, noise and gain of its own."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.simulation import mixing
+from espnet_pse_kd.simulation.inventory import (
+    Inventory,
+    Piece,
+    read_pieces,
+    read_response,
+)
+from espnet_pse_kd.simulation.noises import cut_noise
+
+if TYPE_CHECKING:
+    from espnet_pse_kd.simulation.scenario import SimulationOptions
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One enrolment clip, cut from one source of its speaker."""
+
+    cid: str
+    speaker: str
+    source: str
+    pieces: list[Piece]
+    index: int
+
+
+def plan_clips(
+    inventory: Inventory, options: SimulationOptions, seed: int
+) -> dict[str, list[Clip]]:
+    """Choose the clips of every speaker, going round his sources.
+
+    Two clips or more from two sources or more: whatever source a sample takes its
+    target from, there is a clip that was not cut from it.
+    """
+    result: dict[str, list[Clip]] = {}
+    for speaker in inventory.targets:
+        rng = np.random.default_rng([seed, 31, zlib.crc32(speaker.encode())])
+        sources = inventory.sources[speaker]
+        order = rng.permutation(len(sources))
+        result[speaker] = []
+        for index in range(options.clips_per_speaker):
+            source = sources[int(order[index % len(order)])]
+            wanted = round(rng.uniform(*options.clip_seconds) * SAMPLE_RATE)
+            frames = min(wanted, source.samples)
+            start = int(rng.integers(source.samples - frames + 1))
+            pieces = source.cut(start, frames)
+            cid = f"{speaker}-enroll{index}"
+            result[speaker].append(Clip(cid, speaker, source.sid, pieces, index))
+    return result
+
+
+def admissible(clips: dict[str, list[Clip]], speaker: str, source: str) -> list[Clip]:
+    """Clips of a speaker that were not cut from ``source``.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [clip for clip in clips[speaker] if clip.source != source]
+    if not found:
+        raise UserError(
+            f"speaker {speaker}: no enrolment clip from outside of {source}; "
+            "add a recording of the speaker or raise --clips_per_speaker"
+        )
+    return found
+
+
+def render_clip(
+    inventory: Inventory, clip: Clip, options: SimulationOptions, seed: int
+) -> np.ndarray:
+    """Make the audio of a clip: its channel depends on nothing but clip and seed.
+
+    Returns:
+        float32 (samples,)
+    """
+    rng = np.random.default_rng([seed, 32, zlib.crc32(clip.cid.encode())])
+    speech = read_pieces(inventory, clip.pieces)
+    in_room = rng.uniform() < options.clip_room_share
+    rooms = inventory.room_ids
+    measured = sorted(inventory.measured)
+    at, take_measured = rng.uniform(), rng.uniform() < options.measured_share
+    if in_room and (measured if take_measured or not rooms else rooms):
+        if measured and (take_measured or not rooms):
+            path = inventory.measured[measured[int(at * len(measured))]]
+            response = mixing.align_direct(read_response(path))
+        else:
+            response = read_response(inventory.rooms[rooms[int(at * len(rooms))]])[:, 0]
+        speech = mixing.convolve(speech, response)
+    speech = mixing.convolve(speech, mixing.equalizer(rng))
+    nid = inventory.noise_ids[int(rng.integers(len(inventory.noise_ids)))]
+    noise = cut_noise(inventory, nid, float(rng.uniform()), len(speech))
+    if mixing.active_power(speech) == 0:
+        raise UserError(
+            f"{inventory.wavs[clip.pieces[0].utt]}: silent over a whole enrolment clip; "
+            "remove the recording from the corpus"
+        )
+    snr, level = rng.uniform(*options.clip_snr), rng.uniform(*options.clip_level)
+    gains = mixing.mixing_gains(speech, None, noise, 0.0, snr)
+    clip_audio = gains.target * speech + gains.noise * noise
+    peak = float(np.abs(clip_audio).max())
+    return clip_audio * np.float32(mixing.level_gain(clip_audio, level, peak))
+
+
+def write_clip_tables(folder: Path, clips: dict[str, list[Clip]]) -> None:
+    """Write ``wav.scp``, ``utt2spk`` and ``utt2source`` of ``dump/enroll/<split>``."""
+    flat = [clip for of_speaker in clips.values() for clip in of_speaker]
+    paths = {clip.cid: clip_path(folder, clip.cid) for clip in flat}
+    write_table(folder / "wav.scp", paths)
+    write_table(folder / "utt2spk", {clip.cid: clip.speaker for clip in flat})
+    write_table(folder / "utt2source", {clip.cid: clip.source for clip in flat})
+
+
+def clip_path(folder: Path, cid: str) -> Path:
+    """Where the audio of a clip is."""
+    return folder.resolve() / "wav" / f"{cid}.wav"

@@ -1,0 +1,242 @@
+"""One split of the corpus as the simulation sees it: speakers, sources, noises, rooms."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.corpora.inventory import MIN_SPEAKERS, room_of
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import read_table, same_keys
+
+MIN_SOURCE_SECONDS = 3.0
+"""Recordings shorter than this are joined with the speaker's next ones."""
+MIN_HALF_SECONDS = 2.0
+"""A speaker's only recording is halved if its halves are at least this long."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one utterance: ``frames`` samples from sample ``start``."""
+
+    utt: str
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Speech of one speaker from which a sample takes *either* target *or* enrolment.
+
+    It is one utterance as a rule, several short ones joined, or one half of the only
+    recording of a speaker. Two sources never share a sample of speech.
+    """
+
+    sid: str
+    speaker: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(piece.frames for piece in self.pieces)
+
+    def cut(self, start: int, frames: int) -> list[Piece]:
+        """The pieces that cover ``frames`` samples from ``start``."""
+        result, position = [], 0
+        for piece in self.pieces:
+            low = max(start, position)
+            high = min(start + frames, position + piece.frames)
+            if low < high:
+                result.append(
+                    Piece(piece.utt, piece.start + low - position, high - low)
+                )
+            position += piece.frames
+        return result
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Tables of ``data/<split>/``.
+
+    Attributes:
+        wavs: path of every utterance.
+        samples: its length.
+        genders: sex per speaker, where known.
+        texts: transcript per utterance, where known.
+        utts: utterances per speaker.
+        sources: sources per speaker with at least two: who can be a target.
+        noises: path per noise recording, and their lengths.
+        rooms: path per simulated room.
+        measured: path per measured response.
+        digest: changes with any of the tables.
+    """
+
+    wavs: dict[str, str]
+    samples: dict[str, int]
+    genders: dict[str, str]
+    texts: dict[str, str]
+    utts: dict[str, list[str]]
+    sources: dict[str, list[Source]]
+    noises: dict[str, str]
+    noise_samples: dict[str, int]
+    rooms: dict[str, str]
+    measured: dict[str, str]
+    digest: str
+
+    @functools.cached_property
+    def speakers(self) -> list[str]:
+        """All speakers: who can be an interferer."""
+        return sorted(self.utts)
+
+    @functools.cached_property
+    def targets(self) -> list[str]:
+        """Speakers with speech for both a target and an enrolment."""
+        return sorted(self.sources)
+
+    @functools.cached_property
+    def noise_ids(self) -> list[str]:
+        return sorted(self.noises)
+
+    @functools.cached_property
+    def room_ids(self) -> list[str]:
+        return sorted(self.rooms)
+
+    @functools.cached_property
+    def measured_rooms(self) -> list[list[str]]:
+        """Ids of the measured responses, one list per room."""
+        groups: dict[str, list[str]] = {}
+        for rid in sorted(self.measured):
+            groups.setdefault(room_of(Path(self.measured[rid])), []).append(rid)
+        return list(groups.values())
+
+
+def make_sources(speaker: str, samples: dict[str, int]) -> list[Source]:
+    """Divide a speaker's utterances into sources.
+
+    Args:
+        speaker: his name.
+        samples: length of each of his utterances, in order.
+
+    Returns:
+        Two sources or more, or none if there is too little speech for two.
+    """
+    groups: list[list[Piece]] = []
+    length = MIN_SOURCE_SECONDS * SAMPLE_RATE
+    for utt, frames in samples.items():
+        if not groups or sum(p.frames for p in groups[-1]) >= length:
+            groups.append([])
+        groups[-1].append(Piece(utt, 0, frames))
+    if len(groups) > 1 and sum(p.frames for p in groups[-1]) < length:
+        groups[-2] += groups.pop()
+    if len(groups) > 1:
+        return [Source(group[0].utt, speaker, tuple(group)) for group in groups]
+    whole = Source("", speaker, tuple(groups[0]))
+    half = whole.samples // 2
+    if half < MIN_HALF_SECONDS * SAMPLE_RATE:
+        return []
+    name = groups[0][0].utt
+    return [
+        Source(f"{name}:0", speaker, tuple(whole.cut(0, half))),
+        Source(f"{name}:1", speaker, tuple(whole.cut(half, whole.samples - half))),
+    ]
+
+
+def _optional(path: Path) -> dict[str, str]:
+    return read_table(path) if path.is_file() else {}
+
+
+def _samples(path: Path) -> dict[str, int]:
+    return {key: round(float(v) * SAMPLE_RATE) for key, v in read_table(path).items()}
+
+
+def _digest(folder: Path) -> str:
+    names = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".wav")
+    crc = 0
+    for path in names:
+        crc = zlib.crc32(path.relative_to(folder).as_posix().encode(), crc)
+        crc = zlib.crc32(path.read_bytes(), crc)
+    return f"{crc:08x}"
+
+
+@functools.lru_cache(maxsize=3)
+def load_inventory(folder: Path) -> Inventory:
+    """Read ``data/<split>/`` (cached per process).
+
+    Raises:
+        UserError: a table is missing or does not agree with the others, or there
+            are too few speakers, or no room at all.
+    """
+    speech = folder / "speech"
+    same_keys(speech, ["wav.scp", "utt2spk", "utt2dur"])
+    samples = _samples(speech / "utt2dur")
+    spk2utt = read_table(speech / "spk2utt")
+    utts = {speaker: line.split() for speaker, line in spk2utt.items()}
+    sources = {
+        speaker: found
+        for speaker, names in utts.items()
+        if (found := make_sources(speaker, {utt: samples[utt] for utt in names}))
+    }
+    if len(sources) < MIN_SPEAKERS:
+        raise UserError(
+            f"{speech}: {len(sources)} speakers have enough speech for a target and "
+            f"an enrolment, {MIN_SPEAKERS} are needed; add speakers or recordings"
+        )
+    same_keys(folder / "noise", ["wav.scp", "utt2dur"])
+    rooms = _optional(folder / "rir" / "wav.scp")
+    measured = _optional(folder / "rir" / "measured.scp")
+    if not rooms and not measured:
+        raise UserError(
+            f"{folder / 'rir'}: neither wav.scp nor measured.scp; "
+            "run stage 1 with --rooms above 0 or with --rir"
+        )
+    return Inventory(
+        wavs=read_table(speech / "wav.scp"),
+        samples=samples,
+        genders=_optional(speech / "spk2gender"),
+        texts=_optional(speech / "text"),
+        utts=utts,
+        sources=sources,
+        noises=read_table(folder / "noise" / "wav.scp"),
+        noise_samples=_samples(folder / "noise" / "utt2dur"),
+        rooms=rooms,
+        measured=measured,
+        digest=_digest(folder),
+    )
+
+
+_FADE = 80
+
+
+def read_pieces(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
+    """Read and join pieces, each faded in and out over 5 ms so that no cut clicks.
+
+    Returns:
+        float32 (samples,)
+    """
+    parts = []
+    for piece in pieces:
+        part = read_audio(inventory.wavs[piece.utt], piece.start, piece.frames)
+        ramp = np.linspace(0, 1, min(_FADE, len(part)), dtype=np.float32)
+        part[: len(ramp)] *= ramp
+        part[-len(ramp) :] *= ramp[::-1]
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=256)
+def read_response(path: str) -> np.ndarray:
+    """Read a room response, cached per process: float32 (taps,) or (taps, 3)."""
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path}: {error}; run stage 1 again") from None
+    if rate != SAMPLE_RATE or not np.isfinite(samples).all() or not samples.any():
+        raise UserError(f"{path}: not a finite {SAMPLE_RATE} Hz response; run stage 1")
+    return samples
