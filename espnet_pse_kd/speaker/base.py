@@ -17,8 +17,15 @@ Waveform = Tensor | np.ndarray
 
 WINDOW_HOP = 4000
 """Samples between the centres of window vectors (4 per second)."""
-WINDOW_SECONDS = 1.6
-"""Default length of the sliding window."""
+WINDOW_SECONDS = 0.8
+"""Default length of the sliding window.
+
+Two speakers of LibriSpeech taking turns of 0.8 to 2.2 s in noise (SNR 0..15 dB): the
+cosine of GE2E windows to the enrolment, by itself, tells target from interferer with
+AUC 0.838 at 0.8 s, 0.837 at 1.0 s, 0.824 at 1.2 s, 0.785 at 1.6 s. Where the speakers
+overlap and the target pauses for 1 to 3 s, 0.8 to 1.2 s are equal (0.772 to 0.776).
+The shortest costs least.
+"""
 MIN_SPEECH_SECONDS = 0.5
 """Least speech from which a speaker can be enrolled."""
 
