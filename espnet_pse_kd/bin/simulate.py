@@ -18,7 +18,7 @@ HELP = {
     "ts2": "share of samples with target, interferer and noise",
     "its": "share of inactive-target-speaker samples",
     "drop_target": "share, among ITS samples, of those without the target",
-    "swap_enrolment": "share of those enrolled with a speaker who is not in the mixture",
+    "swap_enrolment": "share of those enrolled with a speaker outside the mixture",
     "partial": "share of those whose target is silent for several seconds",
     "partial_seconds": "how long, s",
     "snr": "target to noise, dB",

@@ -1,4 +1,4 @@
-"""The corpus inventory of stage 1: checked recordings, disjoint splits, Kaldi folders."""
+"""Corpus inventory of stage 1: checked recordings, disjoint splits, Kaldi folders."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def write_speech(folder: Path, utterances: Sequence[Utterance]) -> None:
     speakers = group_by_speaker(utterances)
     if len(speakers) < MIN_SPEAKERS:
         raise UserError(
-            f"{folder.parent.name}: {len(speakers)} speakers, {MIN_SPEAKERS} are needed "
+            f"{folder.parent.name}: {len(speakers)} speakers, {MIN_SPEAKERS} needed "
             "(target, interferer, absent speaker); add speakers or another subset"
         )
     table = {u.uid: u for u in utterances}

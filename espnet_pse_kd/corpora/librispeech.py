@@ -11,7 +11,6 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.corpora.inventory import (
     SPLITS,
     Utterance,
-    audio_files,
     check_files,
     file_id,
     hold_out_speakers,
@@ -49,7 +48,7 @@ def read_transcripts(chapter: Path) -> dict[str, str]:
 
 
 def corpus_root(folder: Path) -> Path:
-    """The folder that holds the subsets: ``folder`` itself or ``folder/LibriSpeech``."""
+    """The folder of the subsets: ``folder`` itself or ``folder/LibriSpeech``."""
     if not folder.is_dir():
         raise UserError(
             f"--librispeech {folder}: no such folder; give the folder that holds "

@@ -9,7 +9,6 @@ import zlib
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
@@ -75,12 +74,12 @@ def simulate_sample(
 
 def record(trial: Trial, rendered: Rendered) -> dict:
     """The object that stands for a sample in ``trials.jsonl``."""
-    has_target = trial.scenario != "ts3"
-    has_interferer = trial.scenario in ("ts2", "ts3", "partial")
-    interferers = [trial.interferer] if has_interferer else []
+    interferers = [trial.interferer] if trial.has_interferer else []
     if trial.its == "swap_enrolment":
         interferers = [trial.speaker, *interferers]
-    with_target = has_target or bool(trial.its)
+    drawn = trial.has_target or bool(trial.its)
+    interference = trial.interference if trial.has_interferer else []
+    whole = trial.has_target and trial.scenario != "partial"
     return {
         "uid": trial.uid,
         "scenario": trial.scenario,
@@ -88,22 +87,20 @@ def record(trial: Trial, rendered: Rendered) -> dict:
         "samples": trial.samples,
         "target": trial.target,
         "target_source": trial.source,
-        "target_utt": ",".join(p.utt for p in trial.speech) if with_target else "",
+        "target_utt": ",".join(p.utt for p in trial.speech) if drawn else "",
         "interferer": ",".join(interferers) or "none",
-        "interferer_utt": (
-            ",".join(p.utt for p in trial.interference) if has_interferer else ""
-        ),
-        "noise": trial.noise if trial.scenario != "ts0" else "",
+        "interferer_utt": ",".join(p.utt for p in interference),
+        "noise": trial.noise if trial.has_noise else "",
         "room": trial.room,
-        "snr": trial.snr if trial.scenario != "ts0" else None,
-        "sir": trial.sir if has_interferer and with_target else None,
+        "snr": trial.snr if trial.has_noise else None,
+        "sir": trial.sir if trial.has_interferer and drawn else None,
         "level": rendered.level,
         "enroll_id": trial.enroll_id,
         "enroll_clip": trial.enroll_clip,
         "its": trial.its,
-        "same_gender": trial.same_gender if has_interferer else None,
-        "pauses": rendered.pauses if has_target else [],
-        "text": trial.text if has_target and trial.scenario != "partial" else "",
+        "same_gender": trial.same_gender if trial.has_interferer else None,
+        "pauses": rendered.pauses if trial.has_target else [],
+        "text": trial.text if whole else "",
     }
 
 
@@ -159,7 +156,7 @@ def _make_sample(
     seed: int,
     fingerprint: str,
 ) -> list[dict]:
-    """Write sample ``index`` unless it is there; its record, and its twin's if it has one."""
+    """Write sample ``index`` unless it is there; its record, and that of its twin."""
     folder = dump_dir / "raw" / set_name
     twin_folder = dump_dir / "raw" / f"{set_name}_noits"
     marker = folder / "samples" / f"{index:06d}.json"
@@ -181,7 +178,7 @@ def _make_sample(
 def _write_tables(
     folder: Path, records: list[dict], audio: dict[str, Path], enroll: Path
 ) -> None:
-    """Write the tables of one set; ``audio`` says in which folder each uid's audio is."""
+    """Write the tables of one set; ``audio`` is the folder of each uid's audio."""
     for kind, table in KINDS.items():
         write_table(folder / table, {u: _path(audio[u], kind, u) for u in audio})
     columns = {

@@ -102,7 +102,7 @@ def render_clip(
     noise = cut_noise(inventory, nid, float(rng.uniform()), len(speech))
     if mixing.active_power(speech) == 0:
         raise UserError(
-            f"{inventory.wavs[clip.pieces[0].utt]}: silent over a whole enrolment clip; "
+            f"{inventory.wavs[clip.pieces[0].utt]}: silent over a whole clip; "
             "remove the recording from the corpus"
         )
     snr, level = rng.uniform(*options.clip_snr), rng.uniform(*options.clip_level)

@@ -1,4 +1,4 @@
-"""One split of the corpus as the simulation sees it: speakers, sources, noises, rooms."""
+"""One split of the corpus as simulation sees it: speakers, sources, noises, rooms."""
 
 from __future__ import annotations
 

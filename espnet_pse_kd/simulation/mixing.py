@@ -63,7 +63,7 @@ def early(response: np.ndarray) -> np.ndarray:
 
 
 def quietest(x: np.ndarray, centre: int, radius: int = 4000) -> int:
-    """Sample near ``centre`` where a cut is least audible: the middle of the quietest 20 ms."""
+    """Middle of the quietest 20 ms near ``centre``: a cut is least audible there."""
     width = SAMPLE_RATE // 50
     low, high = max(0, centre - radius), min(len(x), centre + radius)
     energy = np.concatenate(
@@ -147,7 +147,7 @@ def mixing_gains(
 
 
 def level_gain(mixture: np.ndarray, level: float, peak: float) -> float:
-    """Factor that brings a mixture to ``level`` dBFS, or less where ``peak`` would clip.
+    """Factor that brings a mixture to ``level`` dBFS, less where ``peak`` would clip.
 
     Args:
         mixture: (samples,), its mean power over the whole signal is the level.
@@ -159,7 +159,7 @@ def level_gain(mixture: np.ndarray, level: float, peak: float) -> float:
 
 
 def equalizer(rng: np.random.Generator, spread_db: float = 4.0) -> np.ndarray:
-    """A random smooth linear-phase equalizer, (129,), uniform within +-``spread_db`` per octave."""
+    """Random smooth linear-phase equalizer (129,): +-``spread_db`` at each octave."""
     octaves = np.array([0, 125, 250, 500, 1000, 2000, 4000, 8000.0])
     gains = rng.uniform(-spread_db, spread_db, len(octaves))
     grid = np.linspace(0, 8000, 257)

@@ -29,7 +29,7 @@ def _read(path: str, total: int, start: int, frames: int) -> np.ndarray:
 
 
 def loop(x: np.ndarray, samples: int) -> np.ndarray:
-    """Repeat ``x`` up to ``samples``, with a cross-fade of up to 50 ms at every joint."""
+    """Repeat ``x`` up to ``samples``, cross-faded over up to 50 ms at every joint."""
     fade = min(SAMPLE_RATE // 20, len(x) // 4)
     ramp = np.sqrt(np.linspace(0, 1, fade, dtype=np.float32))
     period = len(x) - fade

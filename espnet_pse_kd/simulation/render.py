@@ -27,7 +27,7 @@ class Signals(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A sample, its twin that contains the target (ITS samples only), and what was found.
+    """A sample and, for ITS samples only, its twin that contains the target.
 
     Attributes:
         level: level that was reached, in dBFS, of the twin where there is one.
@@ -73,6 +73,70 @@ def _dry_target(
     return mixing.place(speech, trial.speech_at, trial.samples), pauses
 
 
+class _Images(NamedTuple):
+    """Images at the microphone, each (samples,); zeros where a sound is absent."""
+
+    dry: np.ndarray
+    target: np.ndarray
+    interferer: np.ndarray
+    noise: np.ndarray
+    to_target: np.ndarray
+    target_gain: float
+
+
+def _images(
+    inventory: Inventory, trial: Trial
+) -> tuple[_Images, list[tuple[int, int]]]:
+    """Images at the asked ratios, and the pauses that were inserted."""
+    to_target, to_interferer, to_noise = _responses(trial)
+    target = interferer = noise = None
+    dry, pauses = np.zeros(trial.samples, np.float32), []
+    if trial.has_target or trial.its:
+        dry, pauses = _dry_target(inventory, trial)
+        target = mixing.convolve(dry, to_target)
+    if trial.has_interferer:
+        speech = _read(inventory, trial.interference)
+        speech = mixing.place(speech, trial.interference_at, trial.samples)
+        interferer = mixing.convolve(speech, to_interferer)
+    if trial.has_noise:
+        noise = cut_noise(inventory, trial.noise, trial.noise_at, trial.samples)
+        noise = noise if to_noise is None else mixing.convolve(noise, to_noise)
+    gains = mixing.mixing_gains(target, interferer, noise, trial.sir, trial.snr)
+    scaled = [
+        np.zeros(trial.samples, np.float32) if image is None else gain * image
+        for gain, image in zip(gains, (target, interferer, noise))
+    ]
+    return _Images(dry, *scaled, to_target, gains.target), pauses
+
+
+def _with_target(images: _Images, target_response: str) -> Signals:
+    """Mixture of everything; the reference has the full or the early response."""
+    reference = images.target
+    if target_response == "early" and images.dry.any():
+        response = mixing.early(images.to_target)
+        reference = images.target_gain * mixing.convolve(images.dry, response)
+    mixture = images.target + images.interferer + images.noise
+    return Signals(mixture, reference, images.interferer)
+
+
+def _without_target(images: _Images, trial: Trial, target_response: str) -> Signals:
+    """The ITS sample that belongs to `_with_target`."""
+    absent = np.zeros_like(images.target)
+    if trial.its == "drop_target":
+        background = images.interferer + images.noise
+        return Signals(background, absent, images.interferer)
+    if trial.its == "swap_enrolment":
+        speech = images.target + images.interferer
+        return Signals(speech + images.noise, absent, speech)
+    dry = mixing.silence(images.dry, trial.gap_at, trial.gap)
+    target = images.target_gain * mixing.convolve(dry, images.to_target)
+    return _with_target(images._replace(dry=dry, target=target), target_response)
+
+
+def _scale(signals: Signals, factor: float) -> Signals:
+    return Signals(*(np.float32(factor) * x for x in signals))
+
+
 def render(inventory: Inventory, trial: Trial, target_response: str) -> Rendered:
     """Render one sample, and its twin if it is an ITS sample.
 
@@ -86,57 +150,16 @@ def render(inventory: Inventory, trial: Trial, target_response: str) -> Rendered
         trial: what was drawn.
         target_response: ``full`` or ``early``; the mixture has the full one anyway.
     """
-    to_target, to_interferer, to_noise = _responses(trial)
-    has_target = trial.scenario != "ts3" or bool(trial.its)
-    has_interferer = trial.scenario in ("ts2", "ts3", "partial")
-    has_noise = trial.scenario != "ts0"
-    zeros = np.zeros(trial.samples, np.float32)
-    dry, pauses = _dry_target(inventory, trial) if has_target else (zeros, [])
-    image = mixing.convolve(dry, to_target) if has_target else zeros
-    interferer = noise = zeros
-    if has_interferer:
-        speech = _read(inventory, trial.interference)
-        speech = mixing.place(speech, trial.interference_at, trial.samples)
-        interferer = mixing.convolve(speech, to_interferer)
-    if has_noise:
-        noise = cut_noise(inventory, trial.noise, trial.noise_at, trial.samples)
-        noise = noise if to_noise is None else mixing.convolve(noise, to_noise)
-    gains = mixing.mixing_gains(
-        image if has_target else None,
-        interferer if has_interferer else None,
-        noise if has_noise else None,
-        trial.sir,
-        trial.snr,
-    )
-    image = gains.target * image
-    interferer = gains.interferer * interferer
-    noise = gains.noise * noise
-    mixture = image + interferer + noise
-    loudest = max(float(np.abs(x).max()) for x in (mixture, image, interferer))
-    scale = np.float32(mixing.level_gain(mixture, trial.level, loudest))
-    reference = image
-    if target_response == "early" and has_target:
-        reference = gains.target * mixing.convolve(dry, mixing.early(to_target))
-    whole = Signals(scale * mixture, scale * reference, scale * interferer)
+    images, pauses = _images(inventory, trial)
+    whole = _with_target(images, target_response)
+    without = _without_target(images, trial, target_response) if trial.its else None
+    written = (*whole, *(without or ()))
+    peak = max(float(np.abs(x).max()) for x in written)
+    factor = mixing.level_gain(whole.mixture, trial.level, peak)
+    whole = _scale(whole, factor)
     level = mixing.decibel(mixing.power(whole.mixture))
-    if not trial.its:
+    if without is None:
         return Rendered(whole, None, level, pauses)
-    if trial.its == "swap_enrolment":
-        without = Signals(whole.mixture, zeros, scale * (interferer + image))
-    elif trial.its == "drop_target":
-        without = Signals(scale * (interferer + noise), zeros, whole.interferer)
-    else:
-        quiet = mixing.silence(dry, trial.gap_at, trial.gap)
+    if trial.its == "partial":
         pauses = [*pauses, (trial.gap_at, trial.gap)]
-        partial_image = gains.target * mixing.convolve(quiet, to_target)
-        partial_reference = partial_image
-        if target_response == "early":
-            partial_reference = gains.target * mixing.convolve(
-                quiet, mixing.early(to_target)
-            )
-        without = Signals(
-            scale * (partial_image + interferer + noise),
-            scale * partial_reference,
-            whole.interferer,
-        )
-    return Rendered(without, whole, level, pauses)
+    return Rendered(_scale(without, factor), whole, level, pauses)

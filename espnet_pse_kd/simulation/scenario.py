@@ -83,8 +83,8 @@ class SimulationOptions:
             raise UserError(f"--target {self.target}: choose full or early")
         if self.clips_per_speaker < 2:
             raise UserError(
-                f"--clips_per_speaker {self.clips_per_speaker}: give at least 2, so that "
-                "every sample finds a clip from another recording"
+                f"--clips_per_speaker {self.clips_per_speaker}: give at least 2, so "
+                "that every sample finds a clip from another recording"
             )
         longest = max(self.pause_seconds[1], self.partial_seconds[1])
         if min(self.seconds, self.test_seconds[0] + longest) < longest + 0.5:
@@ -144,6 +144,19 @@ class Trial:
     twin_enroll_clip: str
     text: str
     same_gender: bool | None
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the enrolled speaker speaks."""
+        return self.scenario != "ts3"
+
+    @property
+    def has_interferer(self) -> bool:
+        return self.scenario in ("ts2", "ts3", "partial")
+
+    @property
+    def has_noise(self) -> bool:
+        return self.scenario != "ts0"
 
 
 def generator(seed: int, group: str, index: int) -> np.random.Generator:
