@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from typeguard import TypeCheckError
+
 from espnet_pse_kd.errors import UserError
 
 T = TypeVar("T")
@@ -60,5 +62,5 @@ def build(
         return function(**fixed, **conf)
     except UserError as error:
         raise UserError(f"{option}: {error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, TypeCheckError) as error:
         raise UserError(f"{option}: {error}; correct {dict(conf)}") from error

@@ -1,0 +1,138 @@
+"""Speaker vectors of enrolment clips, and the choice of one for a sample."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import atomic_open
+
+FIELDS = ("ids", "speakers", "sources", "vectors")
+
+
+def sample_generator(seed: int, epoch: int, uid: str) -> np.random.Generator:
+    """Random generator that depends on nothing but (seed, epoch, sample).
+
+    A resumed training, another number of workers and another order of the samples
+    therefore draw the same.
+    """
+    return np.random.default_rng([seed, epoch, zlib.crc32(uid.encode())])
+
+
+class EnrolmentVectors:
+    """The vectors of one split's enrolment clips (``vectors.npz``).
+
+    Args:
+        ids: clip names, (K,).
+        speakers: speaker of each clip, (K,).
+        sources: recording from which each clip was cut, (K,).
+        vectors: float32 (K, D), unit norm.
+        name: file name for error messages.
+
+    Raises:
+        UserError: the four do not have the same length, or a vector is not finite.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        speakers: Sequence[str],
+        sources: Sequence[str],
+        vectors: np.ndarray,
+        name: str = "vectors",
+    ) -> None:
+        counts = {len(ids), len(speakers), len(sources), len(vectors)}
+        if len(counts) != 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
+            raise UserError(
+                f"{name}: ids, speakers, sources and vectors {vectors.shape} do not "
+                "belong together or are not finite; delete it and run stage 3 again"
+            )
+        self.name = name
+        self.ids = [str(i) for i in ids]
+        self.speakers = [str(s) for s in speakers]
+        self.sources = [str(s) for s in sources]
+        self.vectors = np.asarray(vectors, dtype=np.float32)
+        self._row = {clip: row for row, clip in enumerate(self.ids)}
+        self._rows_of: dict[str, list[int]] = {}
+        for row, speaker in enumerate(self.speakers):
+            self._rows_of.setdefault(speaker, []).append(row)
+
+    @classmethod
+    def load(cls, path: str | Path) -> EnrolmentVectors:
+        """Read ``vectors.npz``.
+
+        Raises:
+            UserError: the file is missing, damaged, or lacks a field.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; run stage 3 (speaker vectors)")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                fields = [archive[field] for field in FIELDS]
+        except (KeyError, ValueError, OSError, EOFError) as error:
+            raise UserError(
+                f"{path}: not a table of speaker vectors ({error}); delete it and run "
+                "stage 3 again"
+            ) from None
+        return cls(*fields, name=str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write ``vectors.npz`` atomically."""
+        texts = (self.ids, self.speakers, self.sources)
+        arrays = [np.asarray(text, dtype=np.str_) for text in texts]
+        with atomic_open(path, "wb") as file:
+            np.savez(file, **dict(zip(FIELDS, [*arrays, self.vectors])))
+
+    @property
+    def dim(self) -> int:
+        """Size D of a vector."""
+        return self.vectors.shape[1]
+
+    def rows(self, entry: str) -> list[int]:
+        """Rows that a line of ``enroll_id`` allows.
+
+        Args:
+            entry: a clip's name, or ``*SOURCE SPK``: any clip of SPK that was not cut
+                from the recording SOURCE.
+
+        Raises:
+            UserError: no such clip or speaker, or SPK has no clip from elsewhere.
+        """
+        if not entry.startswith("*"):
+            if entry not in self._row:
+                raise UserError(
+                    f"{self.name}: no enrolment clip {entry!r}; run stage 3 again, or "
+                    "correct enroll_id"
+                )
+            return [self._row[entry]]
+        source, _, speaker = entry[1:].partition(" ")
+        if not speaker:
+            raise UserError(
+                f"enroll_id: {entry!r} names no speaker; write '*SOURCE SPEAKER'"
+            )
+        if speaker not in self._rows_of:
+            raise UserError(
+                f"{self.name}: no enrolment clip of speaker {speaker!r}; run stages 2 "
+                "and 3 again"
+            )
+        rows = [r for r in self._rows_of[speaker] if self.sources[r] != source]
+        if not rows:
+            raise UserError(
+                f"{self.name}: speaker {speaker!r} has no enrolment clip that was not "
+                f"cut from {source!r}; add a recording or remove the speaker"
+            )
+        return rows
+
+    def check(self, entries: Iterable[str]) -> None:
+        """Raise `UserError` for the first entry that `vector` would refuse."""
+        for entry in entries:
+            self.rows(entry)
+
+    def vector(self, entry: str, generator: np.random.Generator) -> np.ndarray:
+        """The vector (D,) for a line of ``enroll_id``, drawn if it is open."""
+        rows = self.rows(entry)
+        return self.vectors[rows[generator.integers(len(rows))]]

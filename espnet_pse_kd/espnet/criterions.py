@@ -1,0 +1,220 @@
+"""The losses of `espnet_pse_kd.losses` as ESPnet criterions, and their wrapper.
+
+Under ESPnet's own ``wrapper: fixed_order`` a criterion sees target and estimate only:
+every frame counts alike, and the target stands in for the mixture as reference of the
+level. ``wrapper: gated`` gives them the mixture, the gate's weights and the lengths.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import torch
+from espnet2.enh.loss.criterions.abs_loss import AbsEnhLoss
+from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
+from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
+from torch import Tensor
+
+from espnet_pse_kd import losses
+from espnet_pse_kd.activity import activity, widen
+from espnet_pse_kd.errors import UserError
+
+CONTEXT = "pse_context"
+"""Key under which ``others`` carries the `LossContext`."""
+
+
+class LossContext(NamedTuple):
+    """What a loss needs beside target and estimate.
+
+    Attributes:
+        mixture: (B, N)
+        weights: (B, T) of the loss frames.
+        lengths: (B,) in samples.
+        normalizer: see `losses.reduce_frames`.
+    """
+
+    mixture: Tensor
+    weights: Tensor | None = None
+    lengths: Tensor | None = None
+    normalizer: str = "frames"
+
+
+class ContextCriterion(TimeDomainLoss):
+    """A time-domain criterion that can make use of a `LossContext`."""
+
+    @abstractmethod
+    def forward(
+        self, ref: Tensor, inf: Tensor, context: LossContext | None = None
+    ) -> Tensor:
+        """Loss (B,) of estimates ``inf`` (B, N) of the targets ``ref`` (B, N)."""
+
+
+class FrameCriterion(ContextCriterion):
+    """Base of the criterions that are defined per loss frame.
+
+    Args:
+        name: its name in the log.
+        frames: frames that count: "all", "target" (the target speaks, widened as for
+            the gate) or "nontarget". The others count as zero.
+        only_for_test: compute it in validation only.
+
+    Raises:
+        UserError: unknown ``frames``.
+    """
+
+    def __init__(self, name: str, frames: str, only_for_test: bool) -> None:
+        super().__init__(name, only_for_test=only_for_test)
+        if frames not in ("all", "target", "nontarget"):
+            raise UserError(
+                f"{name}: frames {frames!r}; write all, target or nontarget"
+            )
+        self.frames = frames
+
+    @abstractmethod
+    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+        """Loss (B, T) of each frame, from signals (B, N)."""
+
+    def forward(
+        self, ref: Tensor, inf: Tensor, context: LossContext | None = None
+    ) -> Tensor:
+        """Loss (B,) whose mean is the loss of the batch, see `reduce_frames`."""
+        context = context or LossContext(ref)
+        loss = self.frame_loss(ref, inf, context.mixture)  # [B, T]
+        if self.frames != "all":
+            speaks = widen(activity(ref))  # [B, T]
+            counted = speaks if self.frames == "target" else ~speaks
+            loss = torch.where(counted, loss, torch.zeros_like(loss))
+        return losses.reduce_frames(
+            loss, context.weights, context.lengths, context.normalizer
+        )
+
+
+class PLCPA(FrameCriterion):
+    """Power-law compressed phase-aware loss, see `losses.plcpa`."""
+
+    def __init__(
+        self,
+        p: float = 0.3,
+        alpha: float = 0.5,
+        floor_db: float = -50.0,
+        frames: str = "all",
+        name: str = "plcpa",
+        only_for_test: bool = False,
+    ) -> None:
+        super().__init__(name, frames, only_for_test)
+        self.conf = {"p": p, "alpha": alpha, "floor_db": floor_db}
+
+    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+        return losses.plcpa(target, estimate, mixture, **self.conf)
+
+
+class OverSuppression(FrameCriterion):
+    """Over-suppression loss; the wrapper's weight is beta. See `losses`."""
+
+    def __init__(
+        self,
+        p: float = 0.3,
+        floor_db: float = -50.0,
+        frames: str = "all",
+        name: str = "oversuppression",
+        only_for_test: bool = False,
+    ) -> None:
+        super().__init__(name, frames, only_for_test)
+        self.conf = {"p": p, "floor_db": floor_db}
+
+    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+        return losses.oversuppression(target, estimate, mixture, **self.conf)
+
+
+class RLog(FrameCriterion):
+    """Log-energy penalty of the frames without target, see `losses.r_log`.
+
+    To replace the main loss on those frames give that one ``frames: target``.
+    """
+
+    def __init__(
+        self,
+        scale: float = 0.2,
+        tau: float = 1e-2,
+        frames: str = "nontarget",
+        name: str = "r_log",
+        only_for_test: bool = False,
+    ) -> None:
+        super().__init__(name, frames, only_for_test)
+        self.conf = {"scale": scale, "tau": tau}
+
+    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+        return losses.r_log(estimate, mixture, **self.conf)
+
+
+class ActiveSNR(ContextCriterion):
+    """Negative SNR over the target's active frames, see `losses.negative_snr`."""
+
+    def __init__(
+        self,
+        ceiling_db: float = 30.0,
+        name: str = "snr_active",
+        only_for_test: bool = False,
+    ) -> None:
+        super().__init__(name, only_for_test=only_for_test)
+        self.ceiling_db = ceiling_db
+
+    def forward(
+        self, ref: Tensor, inf: Tensor, context: LossContext | None = None
+    ) -> Tensor:
+        """Negative SNR (B,) in dB; gated frames have no target, hence no part."""
+        return losses.negative_snr(ref, inf, self.ceiling_db)
+
+
+class GatedSolver(AbsLossWrapper):
+    """Like ESPnet's ``fixed_order``, but hands the `LossContext` on.
+
+    Args:
+        criterion: one of ours.
+        weight: factor of the criterion in the sum of all.
+
+    Raises:
+        UserError: the criterion is one of ESPnet's own, which take no weights.
+    """
+
+    def __init__(self, criterion: AbsEnhLoss, weight: float = 1.0) -> None:
+        super().__init__()
+        if not isinstance(criterion, ContextCriterion):
+            raise UserError(
+                f"criterions: {criterion.name!r} takes no frame weights; write "
+                "'wrapper: fixed_order', or one of "
+                f"{', '.join(sorted(CRITERIONS))}"
+            )
+        self.criterion = criterion
+        self.weight = weight
+
+    def forward(
+        self, ref: list[Tensor], inf: list[Tensor], others: dict | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Mean loss over the speakers and the batch.
+
+        Args:
+            ref: (B, N) target of each speaker.
+            inf: (B, N) estimate of each speaker.
+            others: holds the `LossContext` under `CONTEXT`, if there is one.
+
+        Returns:
+            loss, statistics, the identical permutation.
+        """
+        context = (others or {}).get(CONTEXT)
+        parts = [self.criterion(r, i, context).mean() for r, i in zip(ref, inf)]
+        loss = torch.stack(parts).mean()
+        perm = torch.arange(len(ref)).expand(len(ref[0]), -1)
+        return loss, {self.criterion.name: loss.detach()}, {"perm": perm}
+
+
+CRITERIONS: dict[str, type[ContextCriterion]] = {
+    "plcpa": PLCPA,
+    "oversuppression": OverSuppression,
+    "r_log": RLog,
+    "snr_active": ActiveSNR,
+}
+"""Criterion classes by the name that a YAML gives them."""
+LOSS_WRAPPERS: dict[str, type[AbsLossWrapper]] = {"gated": GatedSolver}
+"""Wrapper classes by the name that a YAML gives them."""

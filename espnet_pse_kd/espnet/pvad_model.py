@@ -1,0 +1,171 @@
+"""The personal VAD, the teacher of the gate, as an ESPnet model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from torch import Tensor
+
+from espnet_pse_kd.activity import CLASSES, NTSS, TSS, resample_frames, vad_classes
+from espnet_pse_kd.nets.personal_vad import PersonalVAD, weighted_pairwise_loss
+from espnet_pse_kd.speaker import WINDOW_HOP
+from espnet_pse_kd.stft import HOP, num_frames
+
+
+class ESPnetPVADModel(AbsESPnetModel):
+    """Three classes per frame: no speech, non-target speech, target speech.
+
+    Args:
+        pvad: the network.
+        ns_ntss_weight: weight of the pair (ns, ntss) in the loss; taking one for the
+            other matters little (arXiv 1908.04284 has 0.1).
+        extract_feats_in_collect_stats: part of ESPnet's interface; nothing is
+            extracted.
+    """
+
+    def __init__(
+        self,
+        pvad: PersonalVAD,
+        ns_ntss_weight: float = 0.1,
+        extract_feats_in_collect_stats: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pvad = pvad
+        self.ns_ntss_weight = ns_ntss_weight
+        self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
+
+    @property
+    def hop(self) -> int:
+        """Samples between the centres of two frames."""
+        return self.pvad.hop
+
+    def forward(
+        self,
+        speech_mix: Tensor,
+        speech_ref1: Tensor,
+        enroll_ref1: Tensor,
+        speech_mix_lengths: Tensor | None = None,
+        interf_ref1: Tensor | None = None,
+        window_vectors: Tensor | None = None,
+        **unused: Any,
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Classify the frames of a batch and compute the loss.
+
+        Args:
+            speech_mix: (B, N) mixtures.
+            speech_ref1: (B, N) target images, from which the labels follow.
+            enroll_ref1: (B, 1, D) speaker vectors.
+            speech_mix_lengths: (B,), default all N.
+            interf_ref1: (B, N) interferer images, default silence.
+            window_vectors: (B, K, D) cached window vectors of the mixtures.
+            **unused: other entries of ESPnet's batch, such as ``utt_id``.
+
+        Returns:
+            loss, statistics, batch size.
+        """
+        if interf_ref1 is None:
+            interf_ref1 = torch.zeros_like(speech_ref1)
+        lengths = _lengths(speech_mix, speech_mix_lengths)
+        logits = self.logits(speech_mix, enroll_ref1[:, 0], window_vectors, lengths)
+        logits = logits.float()  # [B, T, 3]
+        labels = self.labels(speech_ref1, interf_ref1)  # [B, T]
+        inside = _frames_inside(lengths, logits.shape[1], self.hop)  # [B, T]
+        frame_logits, frame_labels = logits[inside], labels[inside]  # [M, 3], [M]
+        loss = weighted_pairwise_loss(frame_logits, frame_labels, self.ns_ntss_weight)
+        stats = {"loss": loss.detach(), **self._stats(frame_logits, frame_labels)}
+        return force_gatherable((loss, stats, len(speech_mix)), loss.device)
+
+    def labels(self, target: Tensor, interferer: Tensor) -> Tensor:
+        """Classes (B, T) at the network's frames, from clean images (B, N)."""
+        frames = num_frames(target.shape[-1], self.hop)
+        return resample_frames(vad_classes(target, interferer), HOP, self.hop, frames)
+
+    def logits(
+        self,
+        mixture: Tensor,
+        enrolment: Tensor,
+        window_vectors: Tensor | None,
+        lengths: Tensor,
+    ) -> Tensor:
+        """Logits of a padded batch; each sample is computed without its padding.
+
+        A bidirectional network would read the padding of a shorter sample.
+
+        Args:
+            mixture: (B, N)
+            enrolment: (B, D)
+            window_vectors: (B, K, D) or None.
+            lengths: (B,)
+
+        Returns:
+            (B, T, 3), zero behind each sample's end.
+        """
+        frames = num_frames(mixture.shape[1], self.hop)
+        result = mixture.new_zeros(len(mixture), frames, len(CLASSES))  # [B, T, 3]
+        for length in lengths.unique().tolist():
+            rows = lengths == length
+            vectors = None
+            if window_vectors is not None:
+                vectors = window_vectors[rows, : num_frames(length, WINDOW_HOP)]
+            part = self.pvad(mixture[rows, :length], enrolment[rows], vectors)
+            result[rows, : part.shape[1]] = part.to(result)
+        return result
+
+    @torch.no_grad()
+    def posterior(
+        self,
+        mixture: Tensor,
+        enrolment: Tensor,
+        window_vectors: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Posteriors of ns, ntss and tss at the network's frames, (B, T, 3).
+
+        Arguments as in `logits`; ``lengths`` may be omitted.
+        """
+        lengths = _lengths(mixture, lengths)
+        logits = self.logits(mixture, enrolment, window_vectors, lengths)
+        return logits.float().softmax(-1)
+
+    @torch.no_grad()
+    def _stats(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Accuracies of a batch and, in evaluation mode, the AUC of tss against ntss.
+
+        A class that does not occur gives nan, which ESPnet leaves out of its averages.
+        """
+        right = (logits.argmax(-1) == labels).float()  # [M]
+        stats = {"acc": right.mean()}
+        for index, name in enumerate(CLASSES):
+            stats[f"acc_{name}"] = right[labels == index].mean()
+        if not self.training:
+            score = logits.softmax(-1)[:, TSS]
+            stats["auc"] = _auc(score[labels == TSS], score[labels == NTSS])
+        return stats
+
+    def collect_feats(self, **batch: Tensor) -> dict[str, Tensor]:
+        """Nothing: the network normalises its own features."""
+        return {}
+
+
+def _lengths(signal: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is not None:
+        return lengths.to(signal.device)
+    return torch.full((len(signal),), signal.shape[1], device=signal.device)
+
+
+def _frames_inside(lengths: Tensor, frames: int, hop: int) -> Tensor:
+    """Frames that belong to each sample: bool (B, frames) from lengths (B,)."""
+    count = (lengths + hop - 1).div(hop, rounding_mode="floor") + 1
+    return torch.arange(frames, device=lengths.device) < count[:, None]
+
+
+def _auc(positive: Tensor, negative: Tensor) -> Tensor:
+    """Probability that a positive score exceeds a negative one; nan without either."""
+    order = negative.sort().values
+    below = torch.searchsorted(order, positive)
+    not_above = torch.searchsorted(order, positive, right=True)
+    wins = (below + not_above).double().mean() / 2
+    return (wins / len(negative)).float() if len(negative) else wins * torch.nan

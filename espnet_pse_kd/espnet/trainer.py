@@ -1,0 +1,115 @@
+"""ESPnet's trainer, made safe against being killed at any moment.
+
+ESPnet writes ``checkpoint.pth`` in place. A process that is killed while it writes
+leaves half a file, from which nothing resumes, or a checkpoint whose model file and
+links are missing. We keep the checkpoint before, and mend the folder before training.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from espnet2.train.reporter import Reporter
+from espnet2.train.trainer import Trainer
+
+from espnet_pse_kd.errors import UserError
+
+Criterion = Sequence[str]
+"""(phase, key, mode), an entry of ESPnet's ``best_model_criterion``."""
+
+
+class ResumableTrainer(Trainer):
+    """Keeps the last complete checkpoint while ESPnet writes the next one."""
+
+    @classmethod
+    def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
+        """Copy the checkpoint aside, then train as ESPnet does."""
+        distributed = kwargs["distributed_option"]
+        if not distributed.distributed or distributed.dist_rank == 0:
+            folder = Path(kwargs["options"].output_dir)
+            if (folder / "checkpoint.pth").exists():
+                _replace(folder / "checkpoint.previous.pth", _copy_of(folder))
+        return super().train_one_epoch(*args, **kwargs)
+
+
+def mend(folder: Path, criteria: Sequence[Criterion]) -> None:
+    """Bring an experiment folder to the state after its last complete epoch.
+
+    Args:
+        folder: ``--output_dir``; need not exist.
+        criteria: ``--best_model_criterion``.
+    """
+    states = _load(folder / "checkpoint.pth")
+    if states is None:
+        states = _load(folder / "checkpoint.previous.pth")
+        if states is None:
+            (folder / "checkpoint.pth").unlink(missing_ok=True)
+            return
+        logging.warning(f"{folder}/checkpoint.pth is damaged: one epoch further back")
+        _save(folder / "checkpoint.pth", states)
+    reporter = Reporter()
+    reporter.load_state_dict(states["reporter"])
+    epoch = reporter.get_epoch()
+    if _load(folder / f"{epoch}epoch.pth") is None:
+        _save(folder / f"{epoch}epoch.pth", states["model"])
+    _link(folder / "latest.pth", epoch)
+    for phase, key, mode in criteria:
+        if reporter.has(phase, key):
+            best = reporter.get_best_epoch(phase, key, mode)
+            _link(folder / f"{phase}.{key}.best.pth", best)
+
+
+def fork(trunk: Path, folder: Path) -> None:
+    """Let ``folder`` continue from another training's checkpoint, unless it has begun.
+
+    Parameters, optimizer, schedulers and the epoch count are the trunk's. Its scores
+    are left out: the best epoch is to be one of this training.
+
+    Raises:
+        UserError: the trunk's checkpoint is missing or damaged.
+    """
+    if (folder / "checkpoint.pth").exists():
+        return
+    states = _load(trunk)
+    if states is None or "reporter" not in states:
+        raise UserError(
+            f"--fork_checkpoint {trunk}: no complete checkpoint; train the trunk first"
+        )
+    states["reporter"]["stats"] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(folder / "checkpoint.pth", states)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Contents of a file written by ``torch.save``, None if missing or damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
+        return None
+
+
+def _save(path: Path, states: dict[str, Any]) -> None:
+    _replace(path, lambda temporary: torch.save(states, temporary))
+
+
+def _copy_of(folder: Path) -> Callable[[Path], object]:
+    return lambda temporary: shutil.copyfile(folder / "checkpoint.pth", temporary)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def _link(link: Path, epoch: int) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"{epoch}epoch.pth")
