@@ -1,6 +1,6 @@
-"""Metrics of docs/method.md, section 5, as functions of arrays: one module per question.
+"""The metrics of docs/method.md as functions of arrays, one module per question.
 
-`separation` (SI-SDR, level), `suppression` (TSOS, deletion), `leakage`, `quality` (STOI,
-DNSMOS), `oracle` (reference masks), `teacher` (personal VAD), `recognition` (word
-errors), `intervals` (bootstrap over speakers and seeds).
+`separation` (SI-SDR, level), `suppression` (TSOS, deletion), `leakage`, `quality`
+(STOI, DNSMOS), `oracle` (reference masks), `teacher` (personal VAD), `recognition`
+(word errors), `intervals` (bootstrap over speakers and seeds).
 """

@@ -51,7 +51,7 @@ def ratio(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted median, equal to `numpy.median` of the values repeated by the weights."""
+    """Weighted median: `numpy.median` of the values repeated by their weights."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[:, order], -1)
     half = cumulative[:, -1:] / 2

@@ -35,7 +35,7 @@ def normalize(text: str) -> str:
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Count the errors of ``hypothesis``, after `normalize`; either text may be empty."""
+    """Count errors of ``hypothesis``, after `normalize`; either text may be empty."""
     import jiwer
 
     spoken, heard = normalize(reference), normalize(hypothesis)

@@ -29,11 +29,11 @@ def tsos_frames(
 ) -> np.ndarray:
     """Frames in which the target is over-suppressed.
 
-    As printed, ``sum_f max(|S|^p - |Y|^p, 0)^2 > gamma sum_f |S|^p``. The two sides have
-    different powers of the level, so both signals are first scaled by the gain that
-    brings the target's active frames to -26 dBFS. The scale-free form squares the
-    terms of the right side, ``> gamma sum_f |S|^2p``: an even attenuation of more than
-    11.0 dB then counts, at any level.
+    As printed, ``sum_f max(|S|^p - |Y|^p, 0)^2 > gamma sum_f |S|^p``. The two sides
+    have different powers of the level, so both signals are first scaled by the gain
+    that brings the target's active frames to -26 dBFS. The scale-free form squares
+    the terms of the right side, ``> gamma sum_f |S|^2p``: an even attenuation of more
+    than 11.0 dB then counts, at any level.
 
     Args:
         target: (N,)
@@ -60,7 +60,7 @@ def _reference_gain(target: ArrayLike) -> float:
 
 
 def local_snr(target: ArrayLike, mixture: ArrayLike) -> np.ndarray:
-    """SNR of each loss frame, ``sum |S|^2 / sum |X - S|^2`` in dB: (T,), +-inf allowed."""
+    """SNR of each loss frame in dB, target against the rest: (T,), may be infinite."""
     wanted = power(target)
     other = power(np.asarray(mixture, np.float64) - np.asarray(target, np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,10 +1,7 @@
-"""Speech recognition for scoring: one fixed ASR, trained here or given, for all rows."""
+"""Speech recognition for scoring: one fixed ASR for all rows, trained here or given."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,9 +12,11 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table, write_table
 from espnet_pse_kd.metrics.recognition import normalize
 from espnet_pse_kd.progress import progress
-from espnet_pse_kd.recipe.trials import fingerprint
+from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe.trials import audio_state, fingerprint, read_json
 
 CHECKPOINTS = ("valid.loss.best.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
+TABLES = ("wav.scp", "text", "utt2dur")
 BATCH_SECONDS = 60.0
 SPECIAL = ("<blank>", "<unk>", "<sos/eos>")
 
@@ -28,7 +27,7 @@ def train_asr(
     output: Path,
     config: Path,
     units: int = 150,
-    threads: int = 2,
+    threads: int = 1,
     valid_utterances: int = 100,
 ) -> Path:
     """Train ESPnet's CTC ASR on clean speech; a finished training is not repeated.
@@ -39,7 +38,7 @@ def train_asr(
         output: folder of the experiment; an interrupted training resumes in it.
         config: YAML for ``espnet2.bin.asr_train``.
         units: sentencepiece units; fewer where the text does not yield as many.
-        threads: CPU threads.
+        threads: CPU threads; the network is too small to gain from more.
         valid_utterances: the first so many validate.
 
     Returns:
@@ -48,41 +47,30 @@ def train_asr(
     Raises:
         UserError: a table is missing, no utterance has a transcript, or ESPnet failed.
     """
-    done, stamp = (
-        output / "done.json",
-        fingerprint(
-            [
-                config,
-                train / "wav.scp",
-                train / "text",
-                valid / "wav.scp",
-                valid / "text",
-            ],
-            {"units": units, "valid_utterances": valid_utterances},
-        ),
+    tables = [folder / name for folder in (train, valid) for name in TABLES]
+    stamp = fingerprint(
+        [config, *tables], {"units": units, "valid_utterances": valid_utterances}
     )
-    if done.is_file() and json.loads(done.read_text()).get("inputs") == stamp:
+    run = read_json(output / "run.json")
+    if run and run.get("inputs") != stamp:
+        raise UserError(
+            f"{output}: trained on other data or options; remove the folder to "
+            "train again, or give another --output"
+        )
+    if run.get("finished"):
         return output
     sets = output / "data"
     texts = _write_set(train, sets / "train", None)
     _write_set(valid, sets / "valid", valid_utterances)
     tokens, model = _train_units(texts, output / "units", units)
     command = _train_command(output, config, sets, tokens, model)
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONOPTIMIZE": "1",  # typeguard off: ESPnet starts in 9 s, not 15
-    }
-    print(f"training the scoring ASR in {output}; log: {output}/train.log", flush=True)
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    log = output / "train.log"
+    shell = ["sh", "-c", 'log=$1; shift; exec "$@" >> "$log" 2>&1', "sh", str(log)]
+    settings = ["env", f"OMP_NUM_THREADS={threads}"]
+    if jobs.run(output, log, [*shell, *settings, *command], {"inputs": stamp}):
         raise UserError(
-            f"{config}: ESPnet's ASR training failed ({reason}); "
-            f"see {output}/train.log, or give --asr_model"
+            f"{config}: ESPnet's ASR training failed; see {log}, or give --asr_model"
         )
-    with atomic_open(done) as file:
-        json.dump({"inputs": stamp}, file)
     return output
 
 
@@ -229,6 +217,14 @@ def _locate(model: str) -> tuple[Path, Path]:
     if "asr_model_file" not in files or "asr_train_config" not in files:
         raise UserError(f"--asr_model {model}: packs no ASR; give an ASR model")
     return Path(files["asr_train_config"]), Path(files["asr_model_file"])
+
+
+def identity(model: str) -> str:
+    """What tells one ASR from another: its name and, for a file, size and time."""
+    path = Path(model)
+    if path.is_dir() or path.suffix == ".pth":
+        path = _locate(model)[1]
+    return model + (audio_state([str(path)]) if path.is_file() else "")
 
 
 def transcribe(

@@ -1,4 +1,4 @@
-"""What stage 7 reads: test trials, reference rows, experiments, and input fingerprints."""
+"""What stage 7 reads: test trials, reference rows, experiments; and fingerprints."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def enhanced(system: System, test_set: str, trials: Sequence[Trial]) -> dict[str
 
 
 def reference_systems(expdir: Path) -> list[System]:
-    """The rows that need no training, with their scores under ``exp/reference_rows``."""
+    """The rows that need no training; their scores lie in ``exp/reference_rows``."""
     return [System(row, expdir / "reference_rows" / row) for row in REFERENCE_ROWS]
 
 

@@ -1,0 +1,61 @@
+"""Stage 7: score all rows on the test sets, write exp/scores.csv and RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from espnet_pse_kd.errors import UserError, one_line
+
+TEST_SETS = ("test_ts0", "test_ts1", "test_ts2", "test_ts3")
+TRAINING_MIX = (
+    "TS0 5 %, TS1 25 %, TS2 45 %, ITS 25 % (b1: ITS share goes to TS2); "
+    "SNR 0..15 dB, SIR -5..10 dB, level -40..-15 dBFS"
+)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dumpdir", type=Path, default=Path("dump/raw"), help="simulated sets")
+    add("--expdir", type=Path, default=Path("exp"), help="experiments")
+    add("--test_sets", nargs="+", default=list(TEST_SETS), help="folders of --dumpdir")
+    add("--dnsmos_trials", type=int, default=12, help="trials per set, 0 for none")
+    add("--nj", type=int, default=2, help="processes")
+    add("--results", type=Path, default=Path("RESULTS.md"), help="file to write")
+    add("--command", help="what RESULTS.md names as the command; default: this one")
+    add("--training_mix", default=TRAINING_MIX, help="stated beside the tables")
+    return parser
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    if args.dnsmos_trials < 0:
+        raise UserError(f"--dnsmos_trials: {args.dnsmos_trials}; give 0 or more")
+    if args.nj < 1:
+        raise UserError(f"--nj: {args.nj}; give 1 or more")
+    from espnet_pse_kd.recipe.results import write_results
+    from espnet_pse_kd.recipe.scoring import score_all
+    from espnet_pse_kd.recipe.trials import find_systems, reference_systems
+
+    systems = reference_systems(args.expdir)
+    systems += find_systems(args.expdir, args.test_sets)
+    score_all(
+        systems, args.test_sets, args.dumpdir, args.expdir, args.dnsmos_trials, args.nj
+    )
+    command = args.command or shlex.join(
+        ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]
+    )
+    write_results(args.expdir, systems, args.results, command, args.training_mix)
+    print(f"scores: {args.expdir / 'scores.csv'}; tables: {args.results}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""``RESULTS.md``: score tables in ESPnet's form, rendered from ``exp/scores.csv``."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.metadata
+import math
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap_interval,
+    mean,
+    median,
+    ratio,
+    worst,
+)
+from espnet_pse_kd.metrics.leakage import CAP_DB
+from espnet_pse_kd.metrics.suppression import HALF_HOUR
+from espnet_pse_kd.recipe.trials import System, read_csv, read_json
+
+DASH = "-"
+WER_LIMIT = 0.15
+"""An ASR with more errors than this on the clean row says nothing about the others."""
+IDLE = 0.01
+SCENARIOS = {
+    "ts0": "clean target",
+    "ts1": "target + noise",
+    "ts2": "target + interferer + noise",
+    "ts3": "target silent, interferer + noise",
+}
+_TARGET = ("ts0", "ts1", "ts2")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        title: its heading.
+        keys: column of ``scores.csv``, or numerator and denominator of a ratio.
+        statistic: of the values over trials.
+        scenarios: where it is defined; elsewhere a dash.
+        scale: factor of the printed value.
+        digits: after the point.
+        cap: values are capped here before the statistic.
+    """
+
+    title: str
+    keys: tuple[str, ...]
+    statistic: Statistic = mean
+    scenarios: tuple[str, ...] = _TARGET
+    scale: float = 1.0
+    digits: int = 1
+    cap: float = math.inf
+
+
+_MIXED = ("ts1", "ts2")
+_LEAKY = ("ts2", "ts3")
+_HALF_HOUR = {"scale": HALF_HOUR, "digits": 0}
+_PERCENT = {"scale": 100.0}
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "Separation": (
+        Column("SI-SDR dB, median", ("si_sdr",), median),
+        Column("SI-SDRi dB, median", ("si_sdri",), median, _MIXED),
+        Column("SI-SDRi dB, mean", ("si_sdri",), mean, _MIXED),
+        Column("SI-SDRi dB, worst 5 %", ("si_sdri",), worst, _MIXED),
+        Column("failure %", ("failure",), mean, _MIXED, **_PERCENT),
+        Column("wrong speaker %", ("wrong_speaker",), mean, ("ts2",), **_PERCENT),
+        Column("level change dB, median", ("level_change",), median),
+    ),
+    "Over-suppression": (
+        Column("TSOS %", ("tsos",), **_PERCENT),
+        Column("TSOS s per 30 min", ("tsos",), **_HALF_HOUR),
+        Column("TSOS %, local SNR < 0 dB", ("tsos_low_snr",), mean, _MIXED, **_PERCENT),
+        Column("TSOS %, local SNR >= 0 dB", ("tsos_high_snr",), **_PERCENT),
+        Column("deletion %", ("deletion",), **_PERCENT),
+        Column("TSOS %, all frames", ("tsos_all",), **_PERCENT),
+        Column("TSOS s per 30 min, all frames", ("tsos_all",), **_HALF_HOUR),
+        Column("TSOS % as printed", ("tsos_printed",), **_PERCENT),
+        Column(
+            "TSOS s per 30 min as printed, all frames",
+            ("tsos_printed_all",),
+            **_HALF_HOUR,
+        ),
+    ),
+    "Leakage": (
+        Column(
+            "reduction dB, median",
+            ("leakage_reduction",),
+            median,
+            _LEAKY,
+            cap=CAP_DB,
+        ),
+        Column("reduction dB, mean", ("leakage_reduction",), mean, _LEAKY, cap=CAP_DB),
+        Column(
+            "reduction dB, median, uncapped", ("leakage_reduction",), median, _LEAKY
+        ),
+        Column("< 40 dB down, %", ("leak_audible",), mean, _LEAKY, **_PERCENT),
+    ),
+    "Quality and recognition": (
+        Column("STOI %", ("stoi",), **_PERCENT),
+        Column("DNSMOS OVRL", ("dnsmos_ovrl",), digits=2),
+        Column("SIG", ("dnsmos_sig",), digits=2),
+        Column("BAK", ("dnsmos_bak",), digits=2),
+        Column("P.808", ("dnsmos_p808",), digits=2),
+        Column("pDNSMOS OVRL", ("dnsmos_povrl",), digits=2),
+        Column("WER %", ("word_errors", "words"), ratio, **_PERCENT),
+        Column("DEL %", ("word_deletions", "words"), ratio, **_PERCENT),
+        Column(
+            "inserted words per min",
+            ("word_insertions", "minutes"),
+            ratio,
+            ("ts3",),
+        ),
+    ),
+}
+_WORDS = ("word_errors", "word_deletions", "word_insertions")
+
+
+class Scores:
+    """The rows of ``exp/scores.csv`` as columns, with NaN for what is undefined."""
+
+    def __init__(self, rows: Sequence[dict[str, str]]) -> None:
+        self.rows = [
+            {**row, "minutes": str(float(row["seconds"]) / 60)} for row in rows
+        ]
+
+    def select(self, system: str, scenario: str) -> Scores:
+        """Rows of one system in one scenario."""
+        chosen = Scores.__new__(Scores)
+        chosen.rows = [
+            row
+            for row in self.rows
+            if row["system"] == system and row["scenario"] == scenario
+        ]
+        return chosen
+
+    def column(self, name: str) -> np.ndarray:
+        """Values (n,) of a column."""
+        return np.array([float(row.get(name) or "nan") for row in self.rows])
+
+    def names(self, name: str) -> list[str]:
+        """Distinct texts of a column, in order of first appearance."""
+        return list(dict.fromkeys(row[name] for row in self.rows))
+
+    def interval(self, column: Column) -> Interval:
+        """Statistic and interval of a column over speakers and seeds."""
+        values = [np.minimum(self.column(key), column.cap) for key in column.keys]
+        seeds = [int(row["seed"] or 0) for row in self.rows]
+        return bootstrap_interval(
+            values[0] if len(values) == 1 else np.stack(values, -1),
+            [row["target"] for row in self.rows],
+            seeds,
+            column.statistic,
+        )
+
+
+def cell(column: Column, interval: Interval) -> str:
+    """``value [low, high]``, or a dash where nothing is defined."""
+    if not math.isfinite(interval.value):
+        return DASH
+    value, low, high = (
+        f"{column.scale * number + 0.0:.{column.digits}f}"
+        for number in (interval.value, interval.low, interval.high)
+    )
+    return f"{value} [{low}, {high}]"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"|{'|'.join(line)}|" for line in lines]
+
+
+def word_note(scores: Scores, scenario: str) -> str | None:
+    """Why the word error columns of a scenario show dashes; None where they count."""
+    if scenario == "ts3":
+        clean = scores.select("clean", "ts2")
+    else:
+        clean = scores.select("clean", scenario)
+    interval = clean.interval(Column("", ("word_errors", "words"), ratio))
+    if not interval.trials:
+        return "no ASR scores, or no transcripts"
+    if not interval.value <= WER_LIMIT:
+        return (
+            f"the ASR has {interval.value:.0%} WER on the clean row, "
+            f"above {WER_LIMIT:.0%}"
+        )
+    return None
+
+
+def scenario_tables(scores: Scores, scenario: str) -> list[str]:
+    """The tables of one scenario, one per question, columns that apply only."""
+    if scenario not in scores.names("scenario"):
+        return []
+    lines = [f"## {scenario.upper()}: {SCENARIOS[scenario]}", ""]
+    note = word_note(scores, scenario)
+    for title, columns in TABLES.items():
+        columns = [column for column in columns if scenario in column.scenarios]
+        if note:
+            lost = [c.title for c in columns if c.keys[0] in _WORDS]
+        else:
+            lost = []
+        if not columns:
+            continue
+        rows = []
+        for system in scores.names("system"):
+            chosen = scores.select(system, scenario)
+            if not chosen.rows:
+                continue
+            cells = [
+                DASH if column.title in lost else cell(column, chosen.interval(column))
+                for column in columns
+            ]
+            speakers = str(len(chosen.names("target")))
+            rows.append([system, speakers, str(len(chosen.rows)), *cells])
+        header = ["system", "speakers", "trials", *(c.title for c in columns)]
+        lines += [f"### {title}", "", *table(header, rows), ""]
+        if lost:
+            lines += [f"{', '.join(lost)}: dashes, because {note}.", ""]
+    return lines
+
+
+def training_facts(folder: Path) -> dict[str, Any]:
+    """What the log of a training says: ``steps`` and ``closed``, where it does.
+
+    ``closed`` is the share of gated frames with a weight below 0.5 in the last epoch.
+    """
+    log = folder / "train.log"
+    if not log.is_file():
+        return {}
+    facts: dict[str, Any] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if "epoch results: " not in line:
+            continue
+        trained = line.partition("[train]")[2].partition("[valid]")[0]
+        if found := re.search(r"\btotal_count=(\d+)", trained):
+            facts["steps"] = int(found[1])
+        if found := re.search(r"\bgate_closed=([-+.\de]+)", trained):
+            facts["closed"] = float(found[1])
+    return facts
+
+
+def gate_cell(closed: float | None) -> str:
+    """Share of gated frames with w < 0.5, marked where the gate does nothing."""
+    if closed is None:
+        return DASH
+    mark = " (gate idle)" if closed < IDLE else ""
+    return f"{100 * closed:.1f} %{mark}"
+
+
+def experiment_table(systems: Sequence[System]) -> list[str]:
+    """One line per trained experiment: how it came about."""
+    rows = []
+    for system in systems:
+        if system.is_reference:
+            continue
+        run = read_json(system.folder / "run.json")
+        facts = training_facts(system.folder)
+        wall = run.get("wall_seconds")
+        rows.append(
+            [
+                f"`{system.folder.name}`",
+                system.name,
+                str(system.seed),
+                str(facts.get("steps", DASH)),
+                DASH if wall is None else f"{wall / 60:.1f} min",
+                str(run.get("commit") or DASH),
+                gate_cell(facts.get("closed")),
+                f"`{system.folder.name}/config.yaml`"
+                if (system.folder / "config.yaml").is_file()
+                else DASH,
+            ]
+        )
+    if not rows:
+        return []
+    header = ["experiment", "system", "seed", "steps", "wall time", "commit"]
+    header += ["gated frames with w < 0.5", "config"]
+    return ["## Experiments", "", *table(header, rows), ""]
+
+
+def teacher_table(expdir: Path) -> list[str]:
+    """Scores of the personal VADs that were scored."""
+    rows = []
+    for path in sorted(expdir.glob("pvad_*/teacher_scores.json")):
+        scores = read_json(path)
+        for name, part in scores["scenarios"].items():
+            ap = part["average_precision"]
+            numbers = [*(ap[k] for k in ("ns", "ntss", "tss")), part["auc"]]
+            numbers.append(part["calibration_error"])
+            rows.append(
+                [path.parent.name, name.upper(), str(part["frames"])]
+                + [_number(value) for value in numbers]
+            )
+    if not rows:
+        return []
+    header = ["teacher", "scenario", "frames", "AP ns", "AP ntss", "AP tss"]
+    header += ["AUC tss vs ntss", "calibration error"]
+    return ["## Teacher", "", *table(header, rows), ""]
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def environments(repository: Path) -> list[str]:
+    """ESPnet's section on date, versions and commit."""
+    git = functools.partial(_git, repository)
+    return [
+        "## Environments",
+        "",
+        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
+        f"- python version: `{platform.python_version()}`",
+        f"- espnet version: `espnet {_version('espnet')}`",
+        f"- pytorch version: `pytorch {_version('torch')}`",
+        f"- espnet_pse_kd version: `{_version('espnet_pse_kd')}`",
+        f"- Git hash: `{git('rev-parse', 'HEAD')}`",
+        f"  - Commit date: `{git('log', '-1', '--format=%cd')}`",
+        "",
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return DASH
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(repository), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.stdout.strip() or DASH
+
+
+def write_results(
+    expdir: Path,
+    systems: Sequence[System],
+    output: Path,
+    command: str,
+    training_mix: str,
+) -> None:
+    """Render ``RESULTS.md``.
+
+    Args:
+        expdir: holds ``scores.csv``, the experiments and the teachers.
+        systems: rows, in the order of the tables.
+        output: file to write.
+        command: the command that made the scores, as a user would repeat it.
+        training_mix: the proportions of the training data, one line.
+    """
+    scores = Scores(read_csv(expdir / "scores.csv"))
+    lines = ["<!-- Generated by python -m espnet_pse_kd.bin.score -->", "# RESULTS", ""]
+    lines += environments(Path(__file__).parent)
+    lines += ["## Set-up", "", f"- command: `{command}`"]
+    lines += [f"- training mix: {training_mix}"]
+    lines += [
+        "- every cell: value [95 % interval], resampling target speakers and seeds "
+        "jointly, 2,000 draws; n is the column `speakers`",
+        "- TSOS is the scale-free form over target-active frames unless stated; an "
+        "oracle Wiener mask scores on it too",
+        "- WER and DEL: one ASR, greedy CTC, for all rows; DNSMOS: a fixed subset of "
+        "the trials",
+        "",
+    ]
+    lines += experiment_table(systems) + teacher_table(expdir)
+    for scenario in SCENARIOS:
+        lines += scenario_tables(scores, scenario)
+    with atomic_open(output) as file:
+        file.write("\n".join(lines).rstrip() + "\n")
