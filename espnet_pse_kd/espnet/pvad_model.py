@@ -9,10 +9,14 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor
 
-from espnet_pse_kd.activity import CLASSES, NTSS, TSS, resample_frames, vad_classes
-from espnet_pse_kd.nets.personal_vad import PersonalVAD, weighted_pairwise_loss
-from espnet_pse_kd.speaker import WINDOW_HOP
-from espnet_pse_kd.stft import HOP, num_frames
+from espnet_pse_kd.activity import CLASSES, NTSS, TSS, vad_classes
+from espnet_pse_kd.nets.personal_vad import (
+    IGNORE,
+    PersonalVAD,
+    labels_at_pvad_frames,
+    posterior,
+    weighted_pairwise_loss,
+)
 
 
 class ESPnetPVADModel(AbsESPnetModel):
@@ -42,6 +46,11 @@ class ESPnetPVADModel(AbsESPnetModel):
         """Samples between the centres of two frames."""
         return self.pvad.hop
 
+    @property
+    def uses_window_vectors(self) -> bool:
+        """Whether it compares window vectors with the enrolment (ST and SET)."""
+        return self.pvad.uses_scores
+
     def forward(
         self,
         speech_mix: Tensor,
@@ -69,50 +78,28 @@ class ESPnetPVADModel(AbsESPnetModel):
         if interf_ref1 is None:
             interf_ref1 = torch.zeros_like(speech_ref1)
         lengths = _lengths(speech_mix, speech_mix_lengths)
-        logits = self.logits(speech_mix, enroll_ref1[:, 0], window_vectors, lengths)
+        enrolment = enroll_ref1[:, 0]  # [B, D]
+        logits = self.pvad(speech_mix, enrolment, window_vectors, lengths)
         logits = logits.float()  # [B, T, 3]
-        labels = self.labels(speech_ref1, interf_ref1)  # [B, T]
-        inside = _frames_inside(lengths, logits.shape[1], self.hop)  # [B, T]
-        frame_logits, frame_labels = logits[inside], labels[inside]  # [M, 3], [M]
-        loss = weighted_pairwise_loss(frame_logits, frame_labels, self.ns_ntss_weight)
-        stats = {"loss": loss.detach(), **self._stats(frame_logits, frame_labels)}
+        labels = self.labels(speech_ref1, interf_ref1, lengths)  # [B, T]
+        loss = weighted_pairwise_loss(logits, labels, self.ns_ntss_weight)
+        inside = labels != IGNORE
+        stats = {"loss": loss.detach(), **self._stats(logits[inside], labels[inside])}
         return force_gatherable((loss, stats, len(speech_mix)), loss.device)
 
-    def labels(self, target: Tensor, interferer: Tensor) -> Tensor:
-        """Classes (B, T) at the network's frames, from clean images (B, N)."""
-        frames = num_frames(target.shape[-1], self.hop)
-        return resample_frames(vad_classes(target, interferer), HOP, self.hop, frames)
-
-    def logits(
-        self,
-        mixture: Tensor,
-        enrolment: Tensor,
-        window_vectors: Tensor | None,
-        lengths: Tensor,
-    ) -> Tensor:
-        """Logits of a padded batch; each sample is computed without its padding.
-
-        A bidirectional network would read the padding of a shorter sample.
+    def labels(self, target: Tensor, interferer: Tensor, lengths: Tensor) -> Tensor:
+        """Classes (B, T) at the network's frames, `IGNORE` behind each sample's end.
 
         Args:
-            mixture: (B, N)
-            enrolment: (B, D)
-            window_vectors: (B, K, D) or None.
+            target: (B, N) target images.
+            interferer: (B, N) interferer images.
             lengths: (B,)
-
-        Returns:
-            (B, T, 3), zero behind each sample's end.
         """
-        frames = num_frames(mixture.shape[1], self.hop)
-        result = mixture.new_zeros(len(mixture), frames, len(CLASSES))  # [B, T, 3]
-        for length in lengths.unique().tolist():
-            rows = lengths == length
-            vectors = None
-            if window_vectors is not None:
-                vectors = window_vectors[rows, : num_frames(length, WINDOW_HOP)]
-            part = self.pvad(mixture[rows, :length], enrolment[rows], vectors)
-            result[rows, : part.shape[1]] = part.to(result)
-        return result
+        classes = vad_classes(target, interferer)  # [B, T']
+        labels = labels_at_pvad_frames(classes, target.shape[1])  # [B, T]
+        count = (lengths + self.hop - 1).div(self.hop, rounding_mode="floor") + 1
+        inside = torch.arange(labels.shape[1], device=labels.device) < count[:, None]
+        return labels.masked_fill(~inside, IGNORE)
 
     @torch.no_grad()
     def posterior(
@@ -124,11 +111,14 @@ class ESPnetPVADModel(AbsESPnetModel):
     ) -> Tensor:
         """Posteriors of ns, ntss and tss at the network's frames, (B, T, 3).
 
-        Arguments as in `logits`; ``lengths`` may be omitted.
+        Args:
+            mixture: (B, N)
+            enrolment: (B, D)
+            window_vectors: (B, K, D); see `uses_window_vectors`.
+            lengths: (B,) of a padded batch.
         """
-        lengths = _lengths(mixture, lengths)
-        logits = self.logits(mixture, enrolment, window_vectors, lengths)
-        return logits.float().softmax(-1)
+        logits = self.pvad(mixture, enrolment, window_vectors, lengths)
+        return posterior(logits.float())
 
     @torch.no_grad()
     def _stats(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -154,12 +144,6 @@ def _lengths(signal: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is not None:
         return lengths.to(signal.device)
     return torch.full((len(signal),), signal.shape[1], device=signal.device)
-
-
-def _frames_inside(lengths: Tensor, frames: int, hop: int) -> Tensor:
-    """Frames that belong to each sample: bool (B, frames) from lengths (B,)."""
-    count = (lengths + hop - 1).div(hop, rounding_mode="floor") + 1
-    return torch.arange(frames, device=lengths.device) < count[:, None]
 
 
 def _auc(positive: Tensor, negative: Tensor) -> Tensor:

@@ -152,8 +152,8 @@ class PersonalVADTask(_EnrolmentTask):
     @classmethod
     def check_model_options(cls, args: argparse.Namespace) -> None:
         pvad = _build_pvad(args)
-        if pvad.needs_window_vectors:
-            _require(args, "window_vectors", f"pvad_conf {args.pvad_conf}")
+        if pvad.uses_scores:
+            _require(args, "window_vectors", "pvad_conf conditioning st or set")
         _require(args, "interf_ref1", "the labels")
 
     @classmethod
@@ -222,7 +222,7 @@ class PSETask(_EnrolmentTask):
         if not gate.needs_teacher:
             return
         teacher = _build_teacher(args, gate)
-        if teacher.pvad.needs_window_vectors:
+        if teacher.uses_window_vectors:
             _require(args, "window_vectors", "the teacher", ("train",))
 
     @classmethod

@@ -1,0 +1,152 @@
+"""Stage 6: enhance simulated sets with a trained student.
+
+Writes float32 WAVs, unscaled, and ``spk1.scp`` to EXP/enhanced_SET. Resumes where it
+was interrupted; a file is written again only if the model, the enrolment or the mixture
+is newer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
+from espnet_pse_kd.enrolment import EnrolmentVectors
+from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.kaldi import read_table, same_keys, write_table
+from espnet_pse_kd.progress import progress
+
+if TYPE_CHECKING:
+    from espnet2.enh.espnet_model_tse import ESPnetExtractionModel
+
+
+class Job(NamedTuple):
+    """One mixture to enhance.
+
+    Attributes:
+        mixture: its path.
+        vector: (D,) vector of its enrolment.
+        output: path to write.
+    """
+
+    mixture: Path
+    vector: np.ndarray
+    output: Path
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--exp", type=Path, required=True, help="folder of the training")
+    add("--sets", nargs="+", required=True, help="folders of DUMP_DIR/raw")
+    add("--dump_dir", type=Path, default=Path("dump"), help="written by stages 2, 3")
+    add("--model_file", default="valid.loss.best.pth", help="file in EXP")
+    add("--ngpu", type=int, default=0, help="1: enhance on a GPU")
+    add("--num_threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
+    return parser
+
+
+def plan(dump_dir: Path, name: str, folder: Path) -> dict[str, Job]:
+    """What is to be done for one set, by key.
+
+    Raises:
+        UserError: the set, its enrolment clips or their vectors are missing, or an
+            enrolment is left open.
+    """
+    data = dump_dir / "raw" / name
+    same_keys(data, ("wav.scp", "enroll_id"))
+    mixtures, clips = read_table(data / "wav.scp"), read_table(data / "enroll_id")
+    split = name.partition("_")[0]
+    vectors = EnrolmentVectors.load(dump_dir / "enroll" / split / "vectors.npz")
+    jobs = {}
+    for uid, clip in clips.items():
+        rows = vectors.rows(clip)
+        if clip.startswith("*"):
+            raise UserError(
+                f"{data / 'enroll_id'}: {uid} leaves its clip open ({clip!r}); enhance "
+                "development or test sets"
+            )
+        output = folder / "wav" / f"{uid}.wav"
+        jobs[uid] = Job(Path(mixtures[uid]), vectors.vectors[rows[0]], output)
+    return jobs
+
+
+def is_done(job: Job, inputs: list[Path]) -> bool:
+    """Whether a job's output is there and no older than what it depends on."""
+    if not job.mixture.is_file():
+        raise UserError(f"{job.mixture}: no such audio file; run stage 2 again")
+    if not job.output.is_file():
+        return False
+    newest = max(path.stat().st_mtime_ns for path in [*inputs, job.mixture])
+    return job.output.stat().st_mtime_ns >= newest
+
+
+def enhance(
+    model: ESPnetExtractionModel, mixture: np.ndarray, vector: np.ndarray
+) -> np.ndarray:
+    """Enhance one mixture: (N,), (D,) -> float32 (N,), at the level of the mixture."""
+    import torch
+
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        signal = torch.from_numpy(mixture)[None].to(device)  # [1, N]
+        speaker = torch.from_numpy(vector)[None, None].to(device)  # [1, 1, D]
+        length = torch.tensor([signal.shape[1]], device=device)
+        one = torch.ones_like(length)
+        estimates, *_ = model.forward_enhance(signal, length, [speaker], [one])
+    return estimates[0][0].cpu().numpy()
+
+
+def run(
+    model: ESPnetExtractionModel, jobs: list[Job], label: str
+) -> Iterator[tuple[float, float]]:
+    """Do the jobs; yields the seconds of computing and of audio of each."""
+    for job in progress(jobs, len(jobs), label):
+        mixture = read_audio(job.mixture)
+        start = time.perf_counter()
+        estimate = enhance(model, mixture, job.vector)
+        yield time.perf_counter() - start, len(mixture) / SAMPLE_RATE
+        write_audio(job.output, estimate, "FLOAT")
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Enhance what ``argv`` names, default the command line's."""
+    args = get_parser().parse_args(argv)
+    model_file = args.exp / args.model_file
+    for path in (args.exp / "config.yaml", model_file):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; train the student first (stage 5)")
+    folders = {name: args.exp / f"enhanced_{name}" for name in args.sets}
+    plans = {n: plan(args.dump_dir, n, folders[n]) for n in args.sets}
+
+    import torch
+
+    from espnet_pse_kd.espnet.loading import load_student
+
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    model = load_student(
+        args.exp / "config.yaml", model_file, "cuda" if args.ngpu else "cpu"
+    )
+    for name, jobs in plans.items():
+        split = name.partition("_")[0]
+        inputs = [model_file, args.dump_dir / "enroll" / split / "vectors.npz"]
+        todo = [job for job in jobs.values() if not is_done(job, inputs)]
+        times = list(run(model, todo, f"enhancing {name}"))
+        if times:
+            spent, audio = np.sum(times, axis=0)
+            print(f"{name}: {len(todo)} files, RTF {spent / audio:.3f}")
+        write_table(folders[name] / "spk1.scp", {u: j.output for u, j in jobs.items()})
+
+
+if __name__ == "__main__":
+    main()

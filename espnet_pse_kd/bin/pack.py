@@ -1,0 +1,140 @@
+"""Stage 8: pack trained models for the model zoo.
+
+A student's zip is loaded by ESPnet's own classes:
+
+    import espnet_pse_kd
+    from espnet2.bin.enh_tse_inference import SeparateSpeech
+    enhancer = SeparateSpeech.from_pretrained("student.zip")
+    [output] = enhancer(mixture[None], fs=16000, enroll_ref1=enrolment[None])
+
+It holds no teacher, no gate and no path outside of itself. A personal VAD is packed the
+same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_pse_kd.errors import UserError, one_line
+
+_BEST = {True: "valid.acc.best.pth", False: "valid.loss.best.pth"}
+_README = """# {name}
+
+{what}, trained with ESPnet and espnet_pse_kd.
+
+```python
+{usage}
+```
+
+Input and output: 16 kHz, mono, float32. Do not normalise the output: a silent target
+gives silence.
+"""
+_STUDENT_USAGE = """import espnet_pse_kd
+from espnet2.bin.enh_tse_inference import SeparateSpeech
+
+enhancer = SeparateSpeech.from_pretrained("{name}.zip")
+# mixture, enrolment: float32 arrays of shape (samples,)
+[output] = enhancer(mixture[None], fs=16000, enroll_ref1=enrolment[None])"""
+_TEACHER_USAGE = """from espnet_model_zoo.downloader import ModelDownloader
+from espnet_pse_kd.espnet.tasks import load_teacher
+
+files = ModelDownloader().download_and_unpack("{name}.zip")
+teacher = load_teacher(files["train_config"], files["model_file"])"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--exp", type=Path, nargs="+", required=True, help="folders of trainings")
+    add(
+        "--model_file",
+        help="file in each EXP (default: valid.loss.best.pth, of a personal VAD "
+        "valid.acc.best.pth)",
+    )
+    return parser
+
+
+def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce a personal VAD's ``config.yaml`` to what running it needs."""
+    kept = ("pvad", "pvad_conf", "model_conf", "sample_rate", "version")
+    return {**{key: config.get(key) for key in kept}, "init": None}
+
+
+def pack_experiment(exp: Path, model_file: str | None = None) -> Path:
+    """Pack one training into ``EXP/<name of EXP>.zip``.
+
+    Returns:
+        path of the zip.
+
+    Raises:
+        UserError: the training is not finished, or config and model do not belong
+            together.
+    """
+    from espnet2.main_funcs.pack_funcs import pack
+
+    from espnet_pse_kd.espnet.loading import (
+        inference_config,
+        load_student,
+        read_config,
+    )
+    from espnet_pse_kd.espnet.tasks import load_teacher
+
+    config = read_config(exp / "config.yaml")
+    is_teacher = "pvad" in config
+    source = exp / (model_file or _BEST[is_teacher])
+    if is_teacher:
+        load_teacher(exp / "config.yaml", source)
+        reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE
+    else:
+        load_student(exp / "config.yaml", source)
+        reduced, usage = inference_config(config), _STUDENT_USAGE
+        what = "Personalized speech enhancement"
+    name = exp.absolute().name
+    archive = exp.absolute() / f"{name}.zip"
+    with tempfile.TemporaryDirectory(dir=exp) as staging:
+        folder = Path(staging) / "exp" / name
+        folder.mkdir(parents=True)
+        shutil.copyfile(source, folder / "model.pth")
+        text = yaml.safe_dump(reduced, sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        usage = usage.format(name=name)
+        readme = _README.format(name=name, what=what, usage=usage)
+        (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
+        # ESPnet stores paths relative to the current folder, others as absolute ones,
+        # which no other machine has.
+        with contextlib.chdir(staging):
+            pack(
+                files={"model_file": f"exp/{name}/model.pth"},
+                yaml_files={"train_config": f"exp/{name}/config.yaml"},
+                option=["README.md"],
+                outpath="packed.zip",
+            )
+        os.replace(Path(staging) / "packed.zip", archive)
+    return archive
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Pack what ``argv`` names, default the command line's."""
+    args = get_parser().parse_args(argv)
+    for exp in args.exp:
+        if not (exp / "config.yaml").is_file():
+            raise UserError(f"--exp {exp}: no config.yaml; train it first")
+    for exp in args.exp:
+        print(pack_experiment(exp, args.model_file))
+
+
+if __name__ == "__main__":
+    main()
