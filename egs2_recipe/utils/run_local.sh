@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run a command here, its output appended to LOG: the local stand-in for slurm.pl & co.
+# Run a command here, its output shown and appended to LOG: what slurm.pl is elsewhere.
 #
 # usage: utils/run_local.sh [--gpu N] [--num-threads N] [--mem M] LOG COMMAND [ARGS...]
 #
@@ -13,13 +13,13 @@ done
 log=$1
 shift
 mkdir -p "$(dirname "${log}")"
-printf '# %q' "$1" >>"${log}"
 {
-    printf ' %q' "${@:2}"
+    printf '#'
+    printf ' %q' "$@"
     printf '\n# Started at %s\n' "$(date)"
 } >>"${log}"
 start=${SECONDS}
-"$@" >>"${log}" 2>&1
-code=$?
+"$@" 2>&1 | tee -a "${log}"
+code=${PIPESTATUS[0]}
 echo "# Ended (code ${code}) at $(date), elapsed time $((SECONDS - start)) seconds" >>"${log}"
 exit "${code}"

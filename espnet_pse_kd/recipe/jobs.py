@@ -122,7 +122,10 @@ def run(exp: Path, log: Path, command: Sequence[str], record: dict[str, Any]) ->
         start = time.monotonic()
         started = _now()
         process = subprocess.Popen(
-            list(command), pass_fds=(lock.fileno(),), stdin=subprocess.DEVNULL
+            list(command),
+            pass_fds=(lock.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it goes to the log
         )
         code = _follow(process, log, offset, exp.name)
         with atomic_open(exp / "run.json") as file:
@@ -158,7 +161,7 @@ def _follow(process: subprocess.Popen, log: Path, offset: int, label: str) -> in
         while True:
             ended = process.poll() is not None
             if stream is None and log.exists():
-                stream = open(log, encoding="utf-8", errors="replace")
+                stream = open(log, encoding="utf-8", errors="replace")  # noqa: SIM115
                 stream.seek(offset)
             for line in stream or ():
                 if text := shown.feed(line, time.monotonic()):

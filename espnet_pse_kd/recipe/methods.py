@@ -97,8 +97,9 @@ def select(methods: Mapping[str, Method], names: Sequence[str]) -> list[Method]:
 def merge(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Lay ``options`` over ``base``.
 
-    Mappings are merged key by key. ``criterions`` are merged by ``name``: an entry whose
-    name the base has is merged into it, another is appended. Other values replace.
+    Mappings are merged key by key. ``criterions`` are merged by ``name``: an entry
+    whose name the base has is merged into it, another is appended. Other values
+    replace.
 
     Raises:
         UserError: a criterion that the method changes is not in the base, i.e. it
@@ -128,3 +129,21 @@ def _merge_criterions(
             )
         merged[name] = merge({"conf": {}, **merged.get(name, {})}, entry)
     return list(merged.values())
+
+
+def override(text: str) -> dict[str, Any]:
+    """``a.b=1`` as a mapping.
+
+    Raises:
+        UserError: no ``=``, or no YAML behind it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: write KEY=VALUE")
+    try:
+        option = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: {value!r} is no YAML value; quote it") from None
+    for part in reversed(key.split(".")):
+        option = {part: option}
+    return option

@@ -1,18 +1,25 @@
-"""The folder of a training: its configuration, what it was trained on, its trunk."""
+"""Trainings of teacher and students: configuration, folder, order."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.recipe.methods import read_yaml
+from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe.methods import Method, merge, read_yaml
 
 CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"
@@ -72,6 +79,17 @@ def teacher_options(teacher: Path | None) -> dict[str, Any]:
         "teacher_train_config": str(teacher / "config.yaml"),
         "teacher_model_file": str(teacher / TEACHER_MODEL),
     }
+
+
+def fork_options(trunk: Path) -> dict[str, Any]:
+    """ESPnet's options for a training that continues from another's last state.
+
+    Raises:
+        UserError: the trunk is not finished.
+    """
+    if not is_finished(trunk):
+        raise UserError(f"{trunk}: the trunk is not trained; run stage 5 again")
+    return {"fork_checkpoint": str(trunk / CHECKPOINT)}
 
 
 def input_files(config: Mapping[str, Any]) -> list[Path]:
@@ -146,23 +164,187 @@ def _compare(
         )
 
 
-def fork(trunk: Path, exp: Path) -> None:
-    """Let a training continue from the last state of another.
+@dataclass(frozen=True)
+class Training:
+    """One training.
 
-    Network, optimizer, scheduler and epoch number are taken over, so that the data
-    order goes on as the trunk's would have; the trunk's losses are left out, as they
-    were measured on other data and must not count for the best epoch.
+    Attributes:
+        exp: its folder.
+        program: module that trains.
+        config: complete options.
+        record: what ``run.json`` is to say of it.
+    """
+
+    exp: Path
+    program: str
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How trainings are started.
+
+    Attributes:
+        command: one of ``cmd.sh``, with its resource options.
+        arguments: further options of every training.
+        parallel: how many run at the same time; they share the cores.
+    """
+
+    command: Sequence[str]
+    arguments: Sequence[str] = ()
+    parallel: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the trainings of a recipe have in common.
+
+    Attributes:
+        base: base YAML.
+        tag: its name in folder names.
+        overrides: laid over everything else.
+        expdir, dumpdir: folders of trainings and of data.
+        train_set, valid_set: with inactive-target samples; ``_noits`` without.
+        max_epoch: None for the base YAML's.
+        teacher: folder of the trained pVAD.
+    """
+
+    base: Mapping[str, Any]
+    tag: str
+    expdir: Path
+    dumpdir: Path
+    train_set: str = "train"
+    valid_set: str = "dev"
+    max_epoch: int | None = None
+    teacher: Path | None = None
+    overrides: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a finished training."""
+        return self.max_epoch or int(self.base.get("max_epoch", 40))
+
+    def teacher_training(self, seed: int) -> Training:
+        """The personal VAD's training."""
+        data = data_options(self.dumpdir, self.train_set, self.valid_set, True)
+        return self._training("pvad", None, seed, self.epochs, data)
+
+    def trunk(self, method: Method, seed: int, epochs: int) -> Training:
+        """The first ``epochs`` epochs, which all methods share.
+
+        Raises:
+            UserError: they leave no epoch for the methods.
+        """
+        if not 0 < epochs < self.epochs:
+            raise UserError(
+                f"--trunk_epochs {epochs}: give 1 to {self.epochs - 1}, below the "
+                "students' number of epochs"
+            )
+        return self._training("trunk", method, seed, epochs, self._student_data(method))
+
+    def student(self, method: Method, seed: int, forked: bool) -> Training:
+        """One method's training, continuing from the trunk if ``forked``."""
+        options = self._student_data(method)
+        if forked:
+            options |= fork_options(self._folder("trunk", seed))
+        return self._training(method.name, method, seed, self.epochs, options)
+
+    def _student_data(self, method: Method) -> dict[str, Any]:
+        suffix = "" if method.its else "_noits"
+        options = data_options(
+            self.dumpdir,
+            self.train_set + suffix,
+            self.valid_set + suffix,
+            method.teacher,
+        )
+        if method.teacher:
+            options |= teacher_options(self.teacher)
+        return options
+
+    def _folder(self, name: str, seed: int) -> Path:
+        if name == "pvad":
+            return self.expdir / f"pvad_{self.tag}"
+        return self.expdir / f"pse_{self.tag}_{name}_seed{seed}"
+
+    def _training(
+        self,
+        name: str,
+        method: Method | None,
+        seed: int,
+        epochs: int,
+        options: Mapping[str, Any],
+    ) -> Training:
+        config = merge(self.base, method.options if method else {})
+        if config.get("gate_conf", {}).get("mode") == "constant":
+            config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
+        config |= {**options, "seed": seed, "max_epoch": epochs}
+        for override in self.overrides:
+            config = merge(config, override)
+        return Training(
+            self._folder(name, seed),
+            "espnet_pse_kd.bin." + ("pse_train" if method else "pvad_train"),
+            config,
+            {"method": name, "config": self.tag, "seed": seed},
+        )
+
+
+def gate_constant(teacher: Path | None) -> float:
+    """Mean soft weight over the gated training frames, measured with the teacher.
 
     Raises:
-        UserError: the trunk is not finished.
+        UserError: it was not measured.
     """
-    import torch
+    path = Path(teacher or "exp/pvad") / "gate.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run stage 4 (teacher scores) again")
+    return float(json.loads(path.read_text())["mean_weight"])
 
-    if (exp / CHECKPOINT).exists():
-        return
-    if not is_finished(trunk) or not (trunk / CHECKPOINT).is_file():
-        raise UserError(f"{trunk}: the trunk is not trained; run stage 5 again")
-    state = torch.load(trunk / CHECKPOINT, map_location="cpu", weights_only=True)
-    state["reporter"]["stats"] = {}
-    with atomic_open(exp / CHECKPOINT, "wb") as file:
-        torch.save(state, file)
+
+def run_all(trainings: Sequence[Training], backend: Backend) -> None:
+    """Run trainings that are not finished; all are checked before the first starts.
+
+    Raises:
+        UserError: see `prepare`; or a training failed.
+    """
+    waiting = []
+    for one in trainings:
+        state = prepare(one.exp, one.config)
+        said = {"new": "train", "resume": "resume"}.get(state, "finished, kept")
+        origin = one.config.get("fork_checkpoint")
+        fork = f" (from {Path(origin).parent.name})" if origin else ""
+        print(f"{one.exp.name}: {said}{fork}", file=sys.stderr, flush=True)
+        if state != "finished":
+            waiting.append(one)
+    parallel = max(1, min(backend.parallel, len(waiting)))
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    with ThreadPoolExecutor(parallel) as pool:
+        codes = list(pool.map(lambda one: _run(one, backend, threads), waiting))
+    failed = [one.exp for one, code in zip(waiting, codes) if code]
+    if failed:
+        raise UserError(f"{failed[0]}: the training failed, see {failed[0]}/train.log")
+
+
+def _run(one: Training, backend: Backend, threads: int) -> int:
+    log = one.exp / "train.log"
+    command = [
+        *backend.command,
+        str(log),
+        *("env", f"OMP_NUM_THREADS={threads}"),
+        *(sys.executable, "-m", one.program),
+        *("--config", str(one.exp / CONFIG), "--output_dir", str(one.exp)),
+        *("--resume", "true", *backend.arguments),
+    ]
+    record = {**one.record, "version": __version__, "commit": git_commit()}
+    return jobs.run(one.exp, log, command, record)
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this runs from; None outside of one."""
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip() or None

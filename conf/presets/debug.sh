@@ -1,0 +1,15 @@
+# The tests' run of all stages: every part works, nothing is learnt.
+# shellcheck shell=bash disable=SC2034
+preset_summary="for tests: a few samples, one epoch"
+methods="b1 s"
+rooms="4 2 2"
+num_train=16
+num_dev=6
+num_test=4
+simulation_opts="--seconds 4.0 --test_seconds 4.0 5.0 --clips_per_speaker 2"
+pvad_epochs=1
+trunk_epochs=1
+pse_epochs=2
+dnsmos_trials=0
+disk_gib=1
+stage_minutes="1 1 1 1 1 1 1 1"

@@ -1,0 +1,362 @@
+#!/usr/bin/env bash
+# The recipe: stages 1 to 8, called by run.sh. Options as in ESPnet's enh.sh where it
+# has them; every variable below, up to the help message, is one.
+
+# -e 'error', -u 'undefined variable', -o 'error in pipeline'
+set -e
+set -u
+set -o pipefail
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]}) $*" >&2
+}
+die() {
+    echo "error: $*" >&2
+    exit 2
+}
+SECONDS=0
+
+# General
+stage=1
+stop_stage=8
+skip_data_prep=false
+skip_train=false
+skip_eval=false
+dry_run=false
+ngpu=0
+nj=$(nproc 2>/dev/null || echo 2)
+inference_nj=1
+dumpdir=dump
+expdir=exp
+python=python
+seed=0
+seeds=
+
+# Data (stages 1 to 3)
+corpus=espeak
+librispeech=
+noise=
+rir=
+train_set=train
+valid_set=dev
+test_sets="test_ts0 test_ts1 test_ts2 test_ts3"
+datadir=data
+rooms="300 30 60"
+num_train=2000
+num_dev=200
+num_test=40
+local_data_opts=
+simulation_opts=
+speaker_encoder=ge2e
+
+# Training (stages 4 and 5)
+pvad_config=conf/tuning/train_pvad_set.yaml
+pvad_args=
+pvad_epochs=
+pse_config=conf/tuning/train_pse_mingru.yaml
+pse_args=
+methods="b1 b2 s"
+trunk_epochs=
+pse_epochs=
+from_scratch=false
+set=
+train_jobs=1
+asr_config=conf/train_asr_ctc.yaml
+asr_model=
+
+# Enhancement, scores, packing (stages 6 to 8)
+inference_model=valid.loss.best.pth
+dnsmos_trials=12
+results=RESULTS.md
+
+# What --dry_run prints; presets set it
+preset=mini
+preset_summary=
+disk_gib=0
+stage_minutes=
+
+presets=$(for _file in conf/presets/*.sh; do basename "${_file}" .sh; done | grep -v debug | xargs)
+
+help_message=$(
+    cat <<HELP
+Usage: ./run.sh [--<name> <value> ...]
+
+General
+    --preset            # ${presets} (default=${preset}); the other options override it
+    --stage             # First stage to run (default=${stage})
+    --stop_stage        # Last stage to run (default=${stop_stage})
+                        #   1 corpus  2 simulation  3 speaker vectors  4 pVAD teacher
+                        #   5 students  6 enhancement  7 scores  8 packing
+    --skip_data_prep    # Skip stages 1 to 3 (default=${skip_data_prep})
+    --skip_train        # Skip stages 4 and 5 (default=${skip_train})
+    --skip_eval         # Skip stages 6 and 7 (default=${skip_eval})
+    --dry_run           # List stages, disk and estimated time, run nothing (default=${dry_run})
+    --ngpu              # GPUs of one training; 0 uses the CPU (default=${ngpu})
+    --nj                # Processes of data preparation, vectors and scores (default=${nj})
+    --inference_nj      # Processes of enhancement (default=${inference_nj})
+    --dumpdir           # Simulated data (default=${dumpdir})
+    --datadir           # Corpus inventory (default=${datadir})
+    --expdir            # Trainings and scores (default=${expdir})
+    --python            # Python command (default=${python})
+    --seed              # Of corpus, simulation and training (default=${seed})
+    --seeds             # Training seeds, if several (default: --seed)
+    --config            # File of such options as shell variables, read first
+
+Data
+    --corpus            # espeak (embedded, synthesized) or librispeech (default=${corpus})
+    --librispeech       # Folder that holds LibriSpeech subsets
+    --noise             # Folder of noise recordings
+    --rir               # Folder of measured room responses (optional)
+    --train_set, --valid_set, --test_sets    # Names of the simulated sets
+    --rooms             # Simulated rooms in train, dev, test
+    --num_train, --num_dev    # Samples of training and development
+    --num_test          # Trials per scenario
+    --local_data_opts   # Further options of local/data.sh (see local/data.sh --help)
+    --simulation_opts   # Further options of python -m espnet_pse_kd.bin.simulate
+    --speaker_encoder   # ge2e, or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
+
+Training
+    --pvad_config       # YAML of the teacher (default=${pvad_config})
+    --pvad_args         # Further options of espnet_pse_kd.bin.pvad_train
+    --pvad_epochs       # Epochs of the teacher (default: the YAML's)
+    --pse_config        # YAML of the students (default=${pse_config})
+    --pse_args          # Further options of espnet_pse_kd.bin.pse_train
+    --pse_epochs        # Epochs of a student, trunk included (default: the YAML's)
+    --methods           # Names in conf/methods.yaml (default="${methods}")
+    --trunk_epochs      # Epochs of the common b1 trunk (default: half of them)
+    --from_scratch      # Train every method alone, without trunk (default=${from_scratch})
+    --set               # "KEY=VALUE ..." laid over the students' YAML, e.g. gate_conf.theta=0.7
+    --train_jobs        # Students trained at the same time (default=${train_jobs})
+    --asr_config        # YAML of the small ASR trained for scoring (espeak corpus)
+    --asr_model         # ESPnet ASR for WER instead: zoo tag, zip or folder
+
+Evaluation
+    --inference_model   # Checkpoint to use (default=${inference_model})
+    --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
+    --results           # Table to write (default=${results})
+HELP
+)
+
+# The preset comes before all other options, wherever it stands.
+for ((i = 1; i < $#; i++)); do
+    if [ "${!i}" = --preset ]; then
+        j=$((i + 1))
+        preset=${!j}
+    fi
+done
+[ -f "conf/presets/${preset}.sh" ] ||
+    die "--preset: unknown preset '${preset}'; choose from ${presets}"
+# shellcheck disable=SC1090
+. "conf/presets/${preset}.sh"
+
+command_line="./run.sh $(printf '%q ' "$@")"
+. utils/parse_options.sh
+[ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
+
+[ -n "${seeds}" ] || seeds=${seed}
+stage_names=(- corpus simulate vectors teacher students enhance score pack)
+
+# Whether stage $1 is to run.
+runs() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
+    case "$1" in
+        1 | 2 | 3) ! "${skip_data_prep}" ;;
+        4 | 5) ! "${skip_train}" ;;
+        6 | 7) ! "${skip_eval}" ;;
+    esac
+}
+
+check_options() {
+    local number
+    for number in stage stop_stage nj inference_nj ngpu seed num_train num_dev num_test \
+        train_jobs dnsmos_trials; do
+        [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
+    done
+    [ "${stop_stage}" -le 8 ] || die "--stop_stage ${stop_stage}: the last stage is 8"
+    [ "${stage}" -ge 1 ] || die "--stage ${stage}: the first stage is 1"
+    [ "${stage}" -le "${stop_stage}" ] ||
+        die "--stage ${stage}: it is after --stop_stage ${stop_stage}; nothing to run"
+    case "${corpus}" in
+        espeak) ;;
+        librispeech)
+            [ -n "${librispeech}" ] || die "--librispeech: missing; give the folder"
+            [ -n "${noise}" ] || die "--noise: missing; give a folder of noises"
+            ;;
+        *) die "--corpus: unknown corpus '${corpus}'; choose espeak or librispeech" ;;
+    esac
+    for folder in "${librispeech}" "${noise}" "${rir}"; do
+        [ -z "${folder}" ] || [ -d "${folder}" ] ||
+            die "${folder}: no such folder; correct --librispeech, --noise or --rir"
+    done
+}
+
+# need STAGE FILE: FILE is written by STAGE, which must run now or have run.
+need() {
+    runs "$1" || [ -e "$2" ] || die "$2: no such file; run stage $1 first"
+}
+
+check_files() {
+    runs 2 && need 1 "${datadir}/train/speech/wav.scp"
+    runs 3 && need 2 "${dumpdir}/raw/${train_set}/wav.scp"
+    if runs 4 || runs 5; then
+        need 2 "${dumpdir}/raw/${train_set}/wav.scp"
+        need 3 "${dumpdir}/enroll/train/vectors.npz"
+    fi
+    if runs 6 || runs 7; then
+        for test_set in ${test_sets}; do
+            need 2 "${dumpdir}/raw/${test_set}/wav.scp"
+        done
+    fi
+    return 0
+}
+
+show_plan() {
+    local minutes n=0 total=0
+    echo "preset ${preset}: ${preset_summary}; about ${disk_gib} GiB of disk"
+    for minutes in ${stage_minutes}; do
+        n=$((n + 1))
+        runs "${n}" || continue
+        echo "stage ${n} ${stage_names[n]}: about ${minutes} min"
+        total=$((total + minutes))
+    done
+    echo "about ${total} min in all on 2 cores without GPU; finished work is skipped"
+}
+
+check_options
+. ./path.sh
+. ./cmd.sh
+export python
+
+train=("${python}" -m espnet_pse_kd.bin.train --expdir "${expdir}" --dumpdir "${dumpdir}"
+    --train_set "${train_set}" --valid_set "${valid_set}" --ngpu "${ngpu}"
+    --cmd "${cuda_cmd}")
+# shellcheck disable=SC2206
+pvad_training=("${train[@]}" --config "${pvad_config}" --seeds "${seed}"
+    ${pvad_epochs:+--max_epoch "${pvad_epochs}"} "--train_args=${pvad_args}")
+# shellcheck disable=SC2206
+pse_training=("${train[@]}" --config "${pse_config}" --methods ${methods} --seeds ${seeds}
+    --jobs "${train_jobs}" ${pse_epochs:+--max_epoch "${pse_epochs}"}
+    ${trunk_epochs:+--trunk_epochs "${trunk_epochs}"} "--train_args=${pse_args}")
+for option in ${set}; do
+    pse_training+=(--set "${option}")
+done
+if "${from_scratch}"; then
+    pse_training+=(--from_scratch)
+fi
+
+pvad_tag=$(basename "${pvad_config}" .yaml)
+pvad_exp=${expdir}/pvad_${pvad_tag#train_pvad_}
+pse_training+=(--teacher "${pvad_exp}")
+pse_tag=$(basename "${pse_config}" .yaml)
+pse_exps=()
+for one_seed in ${seeds}; do
+    for method in ${methods}; do
+        pse_exps+=("${expdir}/pse_${pse_tag#train_pse_}_${method}_seed${one_seed}")
+    done
+done
+asr_exp=${expdir}/asr_$(basename "${asr_config}" .yaml)
+
+# Names of methods and keys are checked even where the stage that uses them is later.
+"${pse_training[@]}" --check
+"${pvad_training[@]}" --check
+check_files
+if "${dry_run}"; then
+    show_plan
+    exit 0
+fi
+
+mkdir -p "${expdir}"
+# Kaldi table of the seconds that each stage took, for RESULTS.md.
+keep_time() {
+    local spent=$((SECONDS - stage_start))
+    local table=${expdir}/stage_seconds
+    [ -f "${table}" ] || : >"${table}"
+    awk -v key="$1" -v spent="${spent}" '
+        $1 == key {$2 += spent; found = 1} {print}
+        END {if (!found) print key, spent}' "${table}" | sort >"${table}.tmp"
+    mv "${table}.tmp" "${table}"
+    log "Stage ${1%%_*} finished [elapsed=${spent}s]"
+}
+begin() {
+    stage_start=${SECONDS}
+    log "Stage $1: $2"
+}
+# A job of cmd.sh with a log per stage.
+job() {
+    local name=$1
+    shift
+    ${train_cmd} "${expdir}/log/${name}.log" "$@" >&2
+}
+
+if runs 1; then
+    begin 1 "corpus ${corpus} -> ${datadir}"
+    # shellcheck disable=SC2086
+    job corpus local/data.sh --corpus "${corpus}" --data_dir "${datadir}" \
+        --seed "${seed}" --nj "${nj}" --rooms ${rooms} \
+        ${librispeech:+--librispeech "${librispeech}"} ${noise:+--noise "${noise}"} \
+        ${rir:+--rir "${rir}"} ${local_data_opts}
+    keep_time 1_corpus
+fi
+
+if runs 2; then
+    begin 2 "simulation -> ${dumpdir}"
+    # shellcheck disable=SC2086
+    job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
+        --dump_dir "${dumpdir}" --train "${num_train}" --dev "${num_dev}" \
+        --test "${num_test}" --seed "${seed}" --nj "${nj}" ${simulation_opts}
+    keep_time 2_simulate
+fi
+
+if runs 3; then
+    begin 3 "speaker vectors -> ${dumpdir}"
+    # shellcheck disable=SC2086
+    job vectors "${python}" -m espnet_pse_kd.bin.extract_vectors --dump_dir "${dumpdir}" \
+        --sets "${train_set}" "${valid_set}" ${test_sets} \
+        --speaker_encoder "${speaker_encoder}" --nj "${nj}" --ngpu "${ngpu}"
+    keep_time 3_vectors
+fi
+
+if runs 4; then
+    begin 4 "pVAD teacher -> ${pvad_exp}"
+    "${pvad_training[@]}"
+    # shellcheck disable=SC2086
+    job score_teacher "${python}" -m espnet_pse_kd.bin.score_teacher \
+        --exp "${pvad_exp}" --dump_dir "${dumpdir}" --train_set "${train_set}" \
+        --sets ${test_sets}
+    keep_time 4_teacher
+fi
+
+if runs 5; then
+    begin 5 "students ${methods}"
+    "${pse_training[@]}"
+    keep_time 5_students
+fi
+
+if runs 6; then
+    begin 6 "enhancement of ${test_sets}"
+    # shellcheck disable=SC2086
+    ${decode_cmd} --gpu "${ngpu}" "${expdir}/log/enhance.log" \
+        "${python}" -m espnet_pse_kd.bin.enhance --exps "${pse_exps[@]}" \
+        --model_file "${inference_model}" --dump_dir "${dumpdir}" --sets ${test_sets} \
+        --nj "${inference_nj}" --ngpu "${ngpu}" >&2
+    keep_time 6_enhance
+fi
+
+if runs 7; then
+    begin 7 "scores -> ${results}"
+    # shellcheck disable=SC2086
+    job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
+        --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
+        --dnsmos_trials "${dnsmos_trials}" --results "${results}" \
+        --command "${command_line}"
+    keep_time 7_score
+fi
+
+if runs 8; then
+    begin 8 "packing for the model zoo"
+    job pack "${python}" -m espnet_pse_kd.bin.pack --exps "${pse_exps[@]}" \
+        --model_file "${inference_model}"
+    keep_time 8_pack
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Personalized speech enhancement with pVAD-gated cross-task distillation.
+#
+#   ./run.sh --stage 1 --stop_stage 8              the embedded corpus, 30 minutes
+#   ./run.sh --corpus librispeech --librispeech DIR --noise DIR --preset small
+#   ./run.sh --help                                every option
+#
+# Set bash to 'debug' mode, it will exit on:
+# -e 'error', -u 'undefined variable', -o 'error in pipeline'
+set -e
+set -u
+set -o pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./db.sh
+
+train_set=train
+valid_set=dev
+test_sets="test_ts0 test_ts1 test_ts2 test_ts3"
+
+exec ./pse.sh \
+    --train_set "${train_set}" \
+    --valid_set "${valid_set}" \
+    --test_sets "${test_sets}" \
+    --librispeech "${LIBRISPEECH}" \
+    --noise "${NOISE}" \
+    --rir "${RIR}" \
+    "$@"

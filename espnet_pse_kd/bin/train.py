@@ -1,0 +1,122 @@
+"""Stages 4 and 5: train the teacher, or the students of several methods and seeds.
+
+Without --methods, the pVAD: EXPDIR/pvad_TAG. With --methods, for each seed a trunk (b1)
+of --trunk_epochs epochs, from which every method continues up to --max_epoch with the
+trunk's optimizer state and data order: EXPDIR/pse_TAG_METHOD_seedN. With
+--from_scratch every method trains alone. A finished training is left as it is, an
+interrupted one resumes, one with other options or data is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.recipe import training
+from espnet_pse_kd.recipe.methods import (
+    merge,
+    override,
+    read_methods,
+    read_yaml,
+    select,
+)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="base YAML")
+    add("--expdir", type=Path, default=Path("exp"), help="folder of all trainings")
+    add("--dumpdir", type=Path, default=Path("dump"), help="written by stages 2 and 3")
+    add("--train_set", default="train", help="folder of DUMPDIR/raw")
+    add("--valid_set", default="dev", help="folder of DUMPDIR/raw")
+    add("--max_epoch", type=int, help="default: the base YAML's")
+    add("--seeds", type=int, nargs="+", default=[0], help="of training")
+    add("--methods", nargs="+", help="names in --methods_table")
+    add("--methods_table", type=Path, default=Path("conf/methods.yaml"))
+    add("--teacher", type=Path, help="folder of the trained pVAD")
+    add("--trunk_epochs", type=int, help="default: half of --max_epoch")
+    add("--from_scratch", action="store_true", help="no common trunk")
+    add("--jobs", type=int, default=1, help="trainings at the same time")
+    add("--cmd", default="utils/run_local.sh", help="back end, see cmd.sh")
+    add("--ngpu", type=int, default=0, help="GPUs of one training")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="laid over base YAML and method; dots descend: gate_conf.theta=0.7",
+    )
+    add("--train_args", default="", help="further options of ESPnet's training")
+    add("--check", action="store_true", help="check names and YAML, train nothing")
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Everything that can be told without data.
+
+    Raises:
+        UserError: see `select`, `read_yaml`, `merge`, `override`.
+    """
+    base = read_yaml(args.config)
+    if args.methods is not None:
+        for method in select(read_methods(args.methods_table), args.methods):
+            merge(base, method.options)
+    for text in args.set:
+        override(text)
+    if args.jobs < 1:
+        raise UserError(f"--jobs {args.jobs}: give at least 1")
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    _check(args)
+    if args.check:
+        return
+    backend = training.Backend(
+        [*shlex.split(args.cmd), "--gpu", str(args.ngpu)],
+        [*shlex.split(args.train_args), "--ngpu", str(args.ngpu)],
+        args.jobs,
+    )
+    plan = training.Plan(
+        base=read_yaml(args.config),
+        tag=args.config.stem.removeprefix("train_").partition("_")[2],
+        overrides=[override(text) for text in args.set],
+        expdir=args.expdir,
+        dumpdir=args.dumpdir,
+        train_set=args.train_set,
+        valid_set=args.valid_set,
+        max_epoch=args.max_epoch,
+        teacher=args.teacher,
+    )
+    if args.methods is None:
+        training.run_all([plan.teacher_training(args.seeds[0])], backend)
+        return
+    methods = select(read_methods(args.methods_table), args.methods)
+    if args.from_scratch:
+        trunk_epochs = None
+    else:
+        trunk_epochs = args.trunk_epochs or max(1, plan.epochs // 2)
+        trunk = read_methods(args.methods_table)["b1"]
+        training.run_all(
+            [plan.trunk(trunk, seed, trunk_epochs) for seed in args.seeds], backend
+        )
+    training.run_all(
+        [
+            plan.student(method, seed, forked=trunk_epochs is not None)
+            for seed in args.seeds
+            for method in methods
+        ],
+        backend,
+    )
+
+
+if __name__ == "__main__":
+    main()
