@@ -109,7 +109,7 @@ def _score_job(job: Job) -> dict[str, Any]:
         "scenario": job.trial.scenario,
         "seconds": duration(signals),
         **{name: job.trial.facts.get(name) for name in FACTS},
-        "measured_room": job.trial.facts.get("measured_room"),
+        "measured_room": str(job.trial.facts.get("room", "")).startswith("measured:"),
         **scores,
     }
     if job.dnsmos and np.any(signals.target):
