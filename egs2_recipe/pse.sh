@@ -25,7 +25,6 @@ skip_eval=false
 dry_run=false
 ngpu=0
 nj=$(nproc 2>/dev/null || echo 2)
-inference_nj=1
 dumpdir=dump
 expdir=exp
 python=python
@@ -50,10 +49,10 @@ simulation_opts=
 speaker_encoder=ge2e
 
 # Training (stages 4 and 5)
-pvad_config=conf/tuning/train_pvad_set.yaml
+pvad_config=conf/train_pvad.yaml
 pvad_args=
 pvad_epochs=
-pse_config=conf/tuning/train_pse_mingru.yaml
+pse_config=conf/train_pse.yaml
 pse_args=
 methods="b1 b2 s"
 trunk_epochs=
@@ -63,6 +62,7 @@ set=
 train_jobs=1
 asr_config=conf/train_asr_ctc.yaml
 asr_model=
+asr_opts=
 
 # Enhancement, scores, packing (stages 6 to 8)
 inference_model=valid.loss.best.pth
@@ -93,7 +93,6 @@ General
     --dry_run           # List stages, disk and estimated time, run nothing (default=${dry_run})
     --ngpu              # GPUs of one training; 0 uses the CPU (default=${ngpu})
     --nj                # Processes of data preparation, vectors and scores (default=${nj})
-    --inference_nj      # Processes of enhancement (default=${inference_nj})
     --dumpdir           # Simulated data (default=${dumpdir})
     --datadir           # Corpus inventory (default=${datadir})
     --expdir            # Trainings and scores (default=${expdir})
@@ -127,7 +126,8 @@ Training
     --from_scratch      # Train every method alone, without trunk (default=${from_scratch})
     --set               # "KEY=VALUE ..." laid over the students' YAML, e.g. gate_conf.theta=0.7
     --train_jobs        # Students trained at the same time (default=${train_jobs})
-    --asr_config        # YAML of the small ASR trained for scoring (espeak corpus)
+    --asr_config        # YAML of the ASR trained for scoring on espeak; "" for none
+    --asr_opts          # Further options of python -m espnet_pse_kd.bin.train_asr
     --asr_model         # ESPnet ASR for WER instead: zoo tag, zip or folder
 
 Evaluation
@@ -166,9 +166,15 @@ runs() {
     esac
 }
 
+# Whether this recipe trains the ASR that scores words: on the embedded corpus, which
+# has every transcript, where none is given.
+trains_asr() {
+    [ -z "${asr_model}" ] && [ -n "${asr_config}" ] && [ "${corpus}" = espeak ]
+}
+
 check_options() {
     local number
-    for number in stage stop_stage nj inference_nj ngpu seed num_train num_dev num_test \
+    for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
     done
@@ -244,21 +250,11 @@ if "${from_scratch}"; then
     pse_training+=(--from_scratch)
 fi
 
-pvad_tag=$(basename "${pvad_config}" .yaml)
-pvad_exp=${expdir}/pvad_${pvad_tag#train_pvad_}
-pse_training+=(--teacher "${pvad_exp}")
-pse_tag=$(basename "${pse_config}" .yaml)
-pse_exps=()
-for one_seed in ${seeds}; do
-    for method in ${methods}; do
-        pse_exps+=("${expdir}/pse_${pse_tag#train_pse_}_${method}_seed${one_seed}")
-    done
-done
-asr_exp=${expdir}/asr_$(basename "${asr_config}" .yaml)
-
 # Names of methods and keys are checked even where the stage that uses them is later.
-"${pse_training[@]}" --check
-"${pvad_training[@]}" --check
+pvad_exp=$("${pvad_training[@]}" --check)
+pse_training+=(--teacher "${pvad_exp}")
+pse_exps=$("${pse_training[@]}" --check)
+asr_exp=${expdir}/asr_$(basename "${asr_config}" .yaml)
 check_files
 if "${dry_run}"; then
     show_plan
@@ -329,6 +325,13 @@ fi
 if runs 5; then
     begin 5 "students ${methods}"
     "${pse_training[@]}"
+    if trains_asr; then
+        # shellcheck disable=SC2086
+        job train_asr "${python}" -m espnet_pse_kd.bin.train_asr \
+            --train "${datadir}/train/speech" --valid "${datadir}/dev/speech" \
+            --output "${asr_exp}" --config "${asr_config}" --threads "$(nproc)" \
+            ${asr_opts}
+    fi
     keep_time 5_students
 fi
 
@@ -336,14 +339,20 @@ if runs 6; then
     begin 6 "enhancement of ${test_sets}"
     # shellcheck disable=SC2086
     ${decode_cmd} --gpu "${ngpu}" "${expdir}/log/enhance.log" \
-        "${python}" -m espnet_pse_kd.bin.enhance --exps "${pse_exps[@]}" \
+        "${python}" -m espnet_pse_kd.bin.enhance --exp ${pse_exps} \
         --model_file "${inference_model}" --dump_dir "${dumpdir}" --sets ${test_sets} \
-        --nj "${inference_nj}" --ngpu "${ngpu}" >&2
+        --ngpu "${ngpu}" --num_threads "${nj}" >&2
     keep_time 6_enhance
 fi
 
 if runs 7; then
     begin 7 "scores -> ${results}"
+    # shellcheck disable=SC2086
+    if [ -n "${asr_model}" ] || trains_asr; then
+        job asr_score "${python}" -m espnet_pse_kd.bin.asr_score \
+            --dumpdir "${dumpdir}/raw" --expdir "${expdir}" --test_sets ${test_sets} \
+            --asr_model "${asr_model:-${asr_exp}}"
+    fi
     # shellcheck disable=SC2086
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
@@ -354,8 +363,10 @@ fi
 
 if runs 8; then
     begin 8 "packing for the model zoo"
-    job pack "${python}" -m espnet_pse_kd.bin.pack --exps "${pse_exps[@]}" \
+    # shellcheck disable=SC2086
+    job pack "${python}" -m espnet_pse_kd.bin.pack --exp ${pse_exps} \
         --model_file "${inference_model}"
+    job pack "${python}" -m espnet_pse_kd.bin.pack --exp "${pvad_exp}"
     keep_time 8_pack
 fi
 

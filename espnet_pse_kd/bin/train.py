@@ -53,7 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="laid over base YAML and method; dots descend: gate_conf.theta=0.7",
     )
     add("--train_args", default="", help="further options of ESPnet's training")
-    add("--check", action="store_true", help="check names and YAML, train nothing")
+    add("--check", action="store_true", help="check names and YAML, print the folders")
     return parser
 
 
@@ -73,12 +73,26 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--jobs {args.jobs}: give at least 1")
 
 
+def _folders(args: argparse.Namespace) -> list[Path]:
+    """Where the trainings are, but for the trunks."""
+    tag = training.config_tag(args.config)
+    if args.methods is None:
+        return [training.folder_of(args.expdir, tag, "pvad", args.seeds[0])]
+    return [
+        training.folder_of(args.expdir, tag, method, seed)
+        for seed in args.seeds
+        for method in args.methods
+    ]
+
+
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     _check(args)
     if args.check:
+        for folder in _folders(args):
+            print(folder)
         return
     backend = training.Backend(
         [*shlex.split(args.cmd), "--gpu", str(args.ngpu)],
@@ -87,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     plan = training.Plan(
         base=read_yaml(args.config),
-        tag=args.config.stem.removeprefix("train_").partition("_")[2],
+        tag=training.config_tag(args.config),
         overrides=[override(text) for text in args.set],
         expdir=args.expdir,
         dumpdir=args.dumpdir,

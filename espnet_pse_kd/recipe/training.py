@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,18 @@ _SIGNALS = (
 _WINDOWS = ("window_vectors.scp", "window_vectors", "npy")
 _IDENTITY = ("trials.jsonl", "enroll_id")
 """Files of a data folder that say what is in it."""
+
+
+def config_tag(path: Path) -> str:
+    """What folder names call a YAML: ``train_pse_x.yaml`` is ``x``."""
+    return re.sub(r"^(train_)?(pse|pvad)?_?", "", path.stem) or "default"
+
+
+def folder_of(expdir: Path, tag: str, name: str, seed: int) -> Path:
+    """Folder of the training ``name``: a method, ``trunk`` or ``pvad``."""
+    if name == "pvad":
+        return expdir / f"pvad_{tag}"
+    return expdir / f"pse_{tag}_{name}_seed{seed}"
 
 
 def split_of(data_set: str) -> str:
@@ -247,7 +260,7 @@ class Plan:
         """One method's training, continuing from the trunk if ``forked``."""
         options = self._student_data(method)
         if forked:
-            options |= fork_options(self._folder("trunk", seed))
+            options |= fork_options(folder_of(self.expdir, self.tag, "trunk", seed))
         return self._training(method.name, method, seed, self.epochs, options)
 
     def _student_data(self, method: Method) -> dict[str, Any]:
@@ -261,11 +274,6 @@ class Plan:
         if method.teacher:
             options |= teacher_options(self.teacher)
         return options
-
-    def _folder(self, name: str, seed: int) -> Path:
-        if name == "pvad":
-            return self.expdir / f"pvad_{self.tag}"
-        return self.expdir / f"pse_{self.tag}_{name}_seed{seed}"
 
     def _training(
         self,
@@ -282,7 +290,7 @@ class Plan:
         for override in self.overrides:
             config = merge(config, override)
         return Training(
-            self._folder(name, seed),
+            folder_of(self.expdir, self.tag, name, seed),
             "espnet_pse_kd.bin." + ("pse_train" if method else "pvad_train"),
             config,
             {"method": name, "config": self.tag, "seed": seed},
