@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from espnet_pse_kd.corpora.espeak import prepare_espeak
 from espnet_pse_kd.corpora.inventory import SPLITS
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.errors import UserError, one_line
@@ -29,6 +30,18 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("TRAIN", "DEV", "TEST"),
         help="simulated rooms per split; 0 0 0 for measured rooms only",
     )
+    add = parser.add_argument_group("--corpus espeak").add_argument
+    add("--voices", type=int, default=220, help="voices, of all splits together")
+    add("--utterances", type=int, default=10, help="utterances per voice")
+    add(
+        "--noises",
+        type=int,
+        nargs=3,
+        default=(60, 20, 40),
+        metavar=("TRAIN", "DEV", "TEST"),
+        help="noise recordings per split",
+    )
+    add("--noise_seconds", type=float, default=20.0, help="length of a noise recording")
     libri = parser.add_argument_group("--corpus librispeech")
     add = libri.add_argument
     add("--librispeech", type=Path, help="folder that holds the subsets")
@@ -62,9 +75,6 @@ def _prepare_librispeech(args: argparse.Namespace) -> None:
                 f"--{name}: missing; --corpus librispeech needs --librispeech DIR "
                 "and --noise DIR"
             )
-    if args.rir is None and 0 in args.rooms:
-        rooms = " ".join(map(str, args.rooms))
-        raise UserError(f"--rooms {rooms}: no rooms; raise it or give --rir DIR")
     prepare_librispeech(
         args.data_dir,
         args.librispeech,
@@ -81,11 +91,35 @@ def _prepare_librispeech(args: argparse.Namespace) -> None:
     )
 
 
+def _prepare_espeak(args: argparse.Namespace) -> None:
+    for name in ("librispeech", "noise", "rir"):
+        if getattr(args, name) is not None:
+            raise UserError(
+                f"--{name}: --corpus espeak makes its own; leave it out, or give "
+                "--corpus librispeech"
+            )
+    prepare_espeak(
+        args.data_dir,
+        voices=args.voices,
+        utterances=args.utterances,
+        noises=tuple(args.noises),
+        noise_seconds=args.noise_seconds,
+        seed=args.seed,
+        nj=args.nj,
+    )
+
+
 @one_line
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(arguments)
-    _prepare_librispeech(args)
+    if args.rir is None and min(args.rooms) < 1:
+        rooms = " ".join(map(str, args.rooms))
+        raise UserError(f"--rooms {rooms}: no rooms; raise it or give --rir DIR")
+    if args.corpus == "espeak":
+        _prepare_espeak(args)
+    else:
+        _prepare_librispeech(args)
     for split, count in zip(SPLITS, args.rooms):
         write_rooms(args.data_dir / split / "rir", split, count, args.seed, args.nj)
 
