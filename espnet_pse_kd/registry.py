@@ -86,6 +86,8 @@ class _RegisteringLoader(importlib.abc.Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        # From here on the module looks as if its own loader had been the only one.
+        module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         register(module)
 

@@ -19,6 +19,8 @@ from torch import Tensor
 from espnet_pse_kd import losses
 from espnet_pse_kd.activity import activity, widen
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.espnet.batches import equal_lengths, lengths_or_all
+from espnet_pse_kd.stft import num_frames
 
 CONTEXT = "pse_context"
 """Key under which ``others`` carries the `LossContext`."""
@@ -80,14 +82,16 @@ class FrameCriterion(ContextCriterion):
     ) -> Tensor:
         """Loss (B,) whose mean is the loss of the batch, see `reduce_frames`."""
         context = context or LossContext(ref)
-        loss = self.frame_loss(ref, inf, context.mixture)  # [B, T]
+        lengths = lengths_or_all(ref, context.lengths)
+        loss = ref.new_zeros(len(ref), num_frames(ref.shape[1]))  # [B, T]
+        for length, rows in equal_lengths(lengths):
+            signals = (x[rows, :length] for x in (ref, inf, context.mixture))
+            loss[rows, : num_frames(length)] = self.frame_loss(*signals)
         if self.frames != "all":
             speaks = widen(activity(ref))  # [B, T]
             counted = speaks if self.frames == "target" else ~speaks
             loss = torch.where(counted, loss, torch.zeros_like(loss))
-        return losses.reduce_frames(
-            loss, context.weights, context.lengths, context.normalizer
-        )
+        return losses.reduce_frames(loss, context.weights, lengths, context.normalizer)
 
 
 class PLCPA(FrameCriterion):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from espnet_pse_kd.activity import activity, resample_frames, widen
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.espnet.batches import lengths_or_all
 from espnet_pse_kd.espnet.criterions import CONTEXT, LossContext
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
 from espnet_pse_kd.gate import Gate, GateOutput
@@ -115,8 +116,8 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         Raises:
             UserError: the gate needs a teacher and the model has none.
         """
-        lengths = _lengths(speech_mix, speech_mix_lengths)  # [B]
-        enroll_lengths = _lengths(enroll_ref1, enroll_ref1_lengths)  # [B]
+        lengths = lengths_or_all(speech_mix, speech_mix_lengths)  # [B]
+        enroll_lengths = lengths_or_all(enroll_ref1, enroll_ref1_lengths)  # [B]
         if interf_ref1 is None:
             interf_ref1 = torch.zeros_like(speech_mix)
         estimates, features, masked, others = self.forward_enhance(
@@ -207,12 +208,6 @@ class ESPnetPSEModel(ESPnetExtractionModel):
                 f"shape {tuple(enrolment.shape)}"
             )
         return self.extractor.speaker_vector(enrolment, lengths).to(enrolment)
-
-
-def _lengths(signal: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is not None:
-        return lengths.to(signal.device)
-    return torch.full((len(signal),), signal.shape[1], device=signal.device)
 
 
 def _gate_stats(gating: GateOutput, lengths: Tensor) -> dict[str, Tensor]:

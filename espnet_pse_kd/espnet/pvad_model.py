@@ -9,14 +9,14 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor
 
-from espnet_pse_kd.activity import CLASSES, NTSS, TSS, vad_classes
+from espnet_pse_kd.activity import CLASSES, NTSS, TSS, resample_frames, vad_classes
+from espnet_pse_kd.espnet.batches import equal_lengths, lengths_or_all
 from espnet_pse_kd.nets.personal_vad import (
     IGNORE,
     PersonalVAD,
-    labels_at_pvad_frames,
-    posterior,
     weighted_pairwise_loss,
 )
+from espnet_pse_kd.stft import HOP, num_frames
 
 
 class ESPnetPVADModel(AbsESPnetModel):
@@ -77,9 +77,9 @@ class ESPnetPVADModel(AbsESPnetModel):
         """
         if interf_ref1 is None:
             interf_ref1 = torch.zeros_like(speech_ref1)
-        lengths = _lengths(speech_mix, speech_mix_lengths)
+        lengths = lengths_or_all(speech_mix, speech_mix_lengths)
         enrolment = enroll_ref1[:, 0]  # [B, D]
-        logits = self.pvad(speech_mix, enrolment, window_vectors, lengths)
+        logits = self.logits(speech_mix, enrolment, window_vectors, lengths)
         logits = logits.float()  # [B, T, 3]
         labels = self.labels(speech_ref1, interf_ref1, lengths)  # [B, T]
         loss = weighted_pairwise_loss(logits, labels, self.ns_ntss_weight)
@@ -96,10 +96,42 @@ class ESPnetPVADModel(AbsESPnetModel):
             lengths: (B,)
         """
         classes = vad_classes(target, interferer)  # [B, T']
-        labels = labels_at_pvad_frames(classes, target.shape[1])  # [B, T]
+        frames = num_frames(target.shape[1], self.hop)
+        labels = resample_frames(classes, HOP, self.hop, frames)  # [B, T]
         count = (lengths + self.hop - 1).div(self.hop, rounding_mode="floor") + 1
         inside = torch.arange(labels.shape[1], device=labels.device) < count[:, None]
         return labels.masked_fill(~inside, IGNORE)
+
+    def logits(
+        self,
+        mixture: Tensor,
+        enrolment: Tensor,
+        window_vectors: Tensor | None,
+        lengths: Tensor,
+    ) -> Tensor:
+        """Logits of a padded batch; each sample is computed without its padding.
+
+        A bidirectional network would read the padding of a shorter sample.
+
+        Args:
+            mixture: (B, N)
+            enrolment: (B, D)
+            window_vectors: (B, K, D); see `uses_window_vectors`.
+            lengths: (B,)
+
+        Returns:
+            (B, T, 3), zero behind each sample's end.
+        """
+        frames = num_frames(mixture.shape[1], self.hop)
+        result = mixture.new_zeros(len(mixture), frames, len(CLASSES))  # [B, T, 3]
+        for length, rows in equal_lengths(lengths):
+            vectors = None
+            if window_vectors is not None:
+                count = num_frames(length, self.pvad.window_hop)
+                vectors = window_vectors[rows, :count]
+            part = self.pvad(mixture[rows, :length], enrolment[rows], vectors)
+            result[rows, : part.shape[1]] = part.to(result)
+        return result
 
     @torch.no_grad()
     def posterior(
@@ -117,8 +149,9 @@ class ESPnetPVADModel(AbsESPnetModel):
             window_vectors: (B, K, D); see `uses_window_vectors`.
             lengths: (B,) of a padded batch.
         """
-        logits = self.pvad(mixture, enrolment, window_vectors, lengths)
-        return posterior(logits.float())
+        lengths = lengths_or_all(mixture, lengths)
+        logits = self.logits(mixture, enrolment, window_vectors, lengths)
+        return logits.float().softmax(-1)
 
     @torch.no_grad()
     def _stats(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -138,12 +171,6 @@ class ESPnetPVADModel(AbsESPnetModel):
     def collect_feats(self, **batch: Tensor) -> dict[str, Tensor]:
         """Nothing: the network normalises its own features."""
         return {}
-
-
-def _lengths(signal: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is not None:
-        return lengths.to(signal.device)
-    return torch.full((len(signal),), signal.shape[1], device=signal.device)
 
 
 def _auc(positive: Tensor, negative: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
             type=str_or_none,
             default=None,
             help="checkpoint.pth of another training to continue from, with its "
-            "optimizer and data order, if --output_dir holds no checkpoint yet",
+            "optimizer and data order; implies --resume true, and does nothing where "
+            "--output_dir holds a checkpoint of its own",
         )
         for split in ("train", "valid"):
             group.add_argument(
@@ -113,9 +114,10 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
         _check_iterators(args)
         _check_data(args)
         cls.check_model_options(args)
-        if args.output_dir is not None and args.resume:
-            if args.fork_checkpoint is not None:
-                fork(Path(args.fork_checkpoint), Path(args.output_dir))
+        if args.fork_checkpoint is not None:
+            fork(Path(args.fork_checkpoint), Path(args.output_dir))
+            args.resume = True
+        if args.resume:
             mend(Path(args.output_dir), args.best_model_criterion)
 
     @classmethod
