@@ -1,0 +1,253 @@
+"""The methods table, the merge of base YAML and method, and training folders."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import jobs, training
+from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
+
+ROOT = Path(__file__).parents[1]
+METHODS = read_methods(ROOT / "conf/methods.yaml")
+BASE = {
+    "max_epoch": 4,
+    "criterions": [{"name": "plcpa", "conf": {"p": 0.3}, "wrapper": "gated"}],
+    "gate_conf": {"mode": "none", "theta": 0.4},
+}
+
+
+def test_table_has_the_systems_of_the_method():
+    assert list(METHODS) == [
+        "b0",
+        "b1",
+        "b2",
+        "b3",
+        "h",
+        "s",
+        "c_shuffle",
+        "c_shift",
+        "c_constant",
+        "r_log",
+    ]
+    assert [name for name, m in METHODS.items() if not m.its] == ["b0", "b1"]
+    assert {n for n, m in METHODS.items() if m.teacher} == {
+        "h",
+        "s",
+        "c_shuffle",
+        "c_shift",
+    }
+
+
+def test_merge_keeps_the_base_and_descends():
+    merged = merge(BASE, METHODS["h"].options)
+    assert merged["gate_conf"] == {"mode": "hard", "theta": 0.4}
+    assert BASE["gate_conf"]["mode"] == "none"
+
+
+def test_merge_adds_and_changes_criterions_by_name():
+    b3 = merge(BASE, METHODS["b3"].options)["criterions"]
+    assert [entry["name"] for entry in b3] == ["plcpa", "oversuppression"]
+    r_log = merge(BASE, METHODS["r_log"].options)["criterions"]
+    assert r_log[0]["conf"] == {"p": 0.3, "frames": "target"}
+    assert r_log[0]["wrapper"] == "gated"
+
+
+def test_merge_refuses_to_change_a_criterion_that_is_not_there():
+    with pytest.raises(UserError, match="'plcpa', which the base YAML lacks"):
+        merge({"criterions": []}, METHODS["r_log"].options)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["b1", "rlog"], "unknown method 'rlog'; did you mean 'r_log'"),
+        (["s", "s"], "'s' is named twice"),
+        ([], "empty; choose from b0 b1"),
+    ],
+)
+def test_select_refuses(names, message):
+    with pytest.raises(UserError, match=message):
+        select(METHODS, names)
+
+
+def test_methods_table_refuses_an_unknown_key(tmp_path):
+    (tmp_path / "m.yaml").write_text("x: {summary: y, its: true, option: {}}")
+    with pytest.raises(UserError, match="unknown key 'option'"):
+        read_methods(tmp_path / "m.yaml")
+
+
+def test_override_descends_and_reads_yaml_values():
+    assert override("gate_conf.theta=0.7") == {"gate_conf": {"theta": 0.7}}
+    assert override("a=[1, x]") == {"a": [1, "x"]}
+    with pytest.raises(UserError, match="write KEY=VALUE"):
+        override("theta")
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A plan over data folders that hold what a training's identity needs."""
+    for name in ("train", "train_noits", "dev", "dev_noits"):
+        folder = tmp_path / "dump/raw" / name
+        write_table(folder / "enroll_id", {"a": f"clip_{name}"})
+        (folder / "trials.jsonl").write_text(json.dumps({"uid": "a", "set": name}))
+    for split in ("train", "dev"):
+        folder = tmp_path / "dump/enroll" / split
+        folder.mkdir(parents=True)
+        (folder / "vectors.npz").write_bytes(split.encode())
+    return training.Plan(BASE, "x", tmp_path / "exp", tmp_path / "dump")
+
+
+def finish(one: training.Training) -> None:
+    training.prepare(one.exp, one.config)
+    (one.exp / "checkpoint.pth").write_bytes(b"x")
+    (one.exp / "run.json").write_text('{"finished": true}')
+
+
+def test_methods_train_on_their_data(plan, tmp_path):
+    b1, b2 = (plan.student(METHODS[name], 3, forked=False) for name in ("b1", "b2"))
+    assert b1.exp.name == "pse_x_b1_seed3"
+    assert b1.config["seed"] == 3
+    paths = [path for path, _, _ in b1.config["train_data_path_and_name_and_type"]]
+    assert str(tmp_path / "dump/raw/train_noits/wav.scp") in paths
+    assert b2.config["train_shape_file"][0].endswith("raw/train/utt2num_samples")
+    assert b1.config["train_enroll_vectors"] == b2.config["train_enroll_vectors"]
+
+
+def test_gate_needs_a_finished_teacher_and_reads_window_vectors(plan, tmp_path):
+    with pytest.raises(UserError, match="no trained teacher; run stage 4"):
+        plan.student(METHODS["s"], 0, forked=False)
+    teacher = plan.teacher_training(0)
+    finish(teacher)
+    plan = training.Plan(
+        BASE, "x", tmp_path / "exp", tmp_path / "dump", teacher=teacher.exp
+    )
+    config = plan.student(METHODS["s"], 0, forked=False).config
+    names = [name for _, name, _ in config["train_data_path_and_name_and_type"]]
+    assert "window_vectors" in names
+    assert config["teacher_model_file"].startswith(str(teacher.exp))
+
+
+def test_fork_needs_a_finished_trunk_and_fewer_epochs(plan):
+    trunk = plan.trunk(METHODS["b1"], 0, 2)
+    assert trunk.config["max_epoch"] == 2
+    with pytest.raises(UserError, match="the trunk is not trained"):
+        plan.student(METHODS["b2"], 0, forked=True)
+    finish(trunk)
+    student = plan.student(METHODS["b2"], 0, forked=True)
+    assert student.config["fork_checkpoint"] == str(trunk.exp / "checkpoint.pth")
+    assert student.config["max_epoch"] == 4
+    with pytest.raises(UserError, match="--trunk_epochs 4: give 1 to 3"):
+        plan.trunk(METHODS["b1"], 0, 4)
+
+
+def test_prepare_tells_new_from_begun_from_finished(plan):
+    one = plan.student(METHODS["b2"], 0, forked=False)
+    assert training.prepare(one.exp, one.config) == "new"
+    assert training.prepare(one.exp, one.config) == "new"
+    (one.exp / "checkpoint.pth").write_bytes(b"x")
+    assert training.prepare(one.exp, one.config) == "resume"
+    finish(one)
+    assert training.prepare(one.exp, one.config) == "finished"
+
+
+def test_prepare_refuses_other_options_and_other_data(plan, tmp_path):
+    one = plan.student(METHODS["b2"], 0, forked=False)
+    finish(one)
+    before = (one.exp / training.CONFIG).read_text()
+    with pytest.raises(UserError, match="other options .max_epoch: '4', now '5'"):
+        training.prepare(one.exp, {**one.config, "max_epoch": 5})
+    (tmp_path / "dump/raw/train/trials.jsonl").write_text("{}")
+    with pytest.raises(UserError, match="other data .*trials.jsonl"):
+        training.prepare(one.exp, one.config)
+    assert (one.exp / training.CONFIG).read_text() == before
+
+
+def test_prepare_names_missing_data(plan, tmp_path):
+    (tmp_path / "dump/enroll/dev/vectors.npz").unlink()
+    one = plan.student(METHODS["b2"], 0, forked=False)
+    with pytest.raises(UserError, match="dev/vectors.npz: no such file"):
+        training.prepare(one.exp, one.config)
+    assert not one.exp.exists()
+
+
+def test_constant_gate_reads_the_measured_mean(plan, tmp_path):
+    teacher = tmp_path / "exp/pvad_x"
+    teacher.mkdir(parents=True)
+    plan = training.Plan(
+        BASE, "x", tmp_path / "exp", tmp_path / "dump", teacher=teacher
+    )
+    with pytest.raises(UserError, match="gate.json: no such file"):
+        plan.student(METHODS["c_constant"], 0, forked=False)
+    (teacher / "gate.json").write_text('{"mean_weight": 0.25}')
+    config = plan.student(METHODS["c_constant"], 0, forked=False).config
+    assert config["gate_conf"]["constant"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("train_pse_e3net.yaml", "e3net"),
+        ("train_pse.yaml", "default"),
+        ("train_pvad_et.yaml", "et"),
+        ("mine.yaml", "mine"),
+    ],
+)
+def test_config_tag(name, tag):
+    assert training.config_tag(Path("conf") / name) == tag
+
+
+def test_progress_knows_the_time_left_after_an_epoch():
+    shown = jobs.TrainingProgress("x")
+    assert shown.feed("INFO: 1/4epoch started", 0.0) is None
+    assert "known after the first" in shown.feed("1epoch:train:1-10batch: a=1", 20.0)
+    line = shown.feed(
+        "1epoch results: [train] loss=0.5, time=3, [valid] loss=0.7, acc=0.9, [a] b", 30
+    )
+    assert "epoch 1/4, train loss=0.5, valid loss=0.7 acc=0.9, 30 s, 90 s left" in line
+    shown.feed("INFO: 2/4epoch started. Estimated time", 30.0)
+    line = shown.feed("2epoch:train:1-5batch: a=1", 45.0)
+    assert "epoch 2/4, batch 5, 45 s, 75 s left" in line
+
+
+def test_progress_does_not_count_what_an_earlier_run_did():
+    shown = jobs.TrainingProgress("x")
+    shown.feed("INFO: 3/4epoch started", 0.0)
+    assert "10 s left" in shown.feed("3epoch results: [train] loss=1", 10.0)
+
+
+def test_run_records_time_and_failure(tmp_path, capfd):
+    log = tmp_path / "train.log"
+    script = f"echo 'error: x.wav: stereo; mix it down' >> {log}; exit 2"
+    command = ["bash", "-c", script]
+    assert jobs.run(tmp_path, log, command, {"seed": 1}) == 2
+    assert "error: x.wav: stereo; mix it down" in capfd.readouterr().err
+    assert json.loads((tmp_path / "run.json").read_text())["finished"] is False
+    assert jobs.run(tmp_path, log, ["true"], {"seed": 1}) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["finished"] and record["runs"] == 2 and record["seed"] == 1
+
+
+def test_run_refuses_a_folder_in_use(tmp_path):
+    log = tmp_path / "train.log"
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; from espnet_pse_kd.recipe import jobs\n"
+        "try: jobs.run(Path(sys.argv[2]), Path(sys.argv[3]), ['true'], {})\n"
+        "except ValueError as e: print('error:', e, file=open(sys.argv[3], 'a'))\n"
+        "else: sys.exit(7)",
+    ]
+    code = jobs.run(tmp_path, log, [*command, str(ROOT), str(tmp_path), str(log)], {})
+    assert code == 0
+    assert "another training writes into it" in log.read_text()
+
+
+def test_every_yaml_of_conf_is_a_mapping():
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert isinstance(yaml.safe_load(path.read_text()), dict), path

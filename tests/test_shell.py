@@ -1,0 +1,222 @@
+"""Shell scripts: option parsing, job back end, set-up, refusals before any work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "egs2_recipe"
+SCRIPTS = [
+    *sorted(RECIPE.glob("*.sh")),
+    *sorted((RECIPE / "utils").glob("*.sh")),
+    *sorted((ROOT / "local").glob("*.sh")),
+    *sorted((ROOT / "conf/presets").glob("*.sh")),
+    ROOT / ".ci/run",
+]
+PARSE = (
+    "set -eu; nj=4; flag=false; text=; help_message='all the help'\n"
+    f". {RECIPE}/utils/parse_options.sh\n"
+    'echo "nj=$nj flag=$flag text=$text rest=$*"'
+)
+
+
+def bash(script: str, *args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", "-c", script, "prog", *args], capture_output=True, text=True, cwd=cwd
+    )
+
+
+def run_sh(*args: str) -> subprocess.CompletedProcess:
+    """run.sh with this interpreter's environment active, so that none is made."""
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    return subprocess.run(
+        [RECIPE / "run.sh", *args], capture_output=True, text=True, env=environment
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck(script):
+    shellcheck = Path(sys.executable).parent / "shellcheck"
+    result = subprocess.run([shellcheck, script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "output"),
+    [
+        ([], "nj=4 flag=false text= rest="),
+        (["--nj", "8", "a", "--b"], "nj=8 flag=false text= rest=a --b"),
+        (["--flag", "true", "--text", ""], "nj=4 flag=true text= rest="),
+        (["--text", "a  b; $c"], "nj=4 flag=false text=a  b; $c rest="),
+    ],
+)
+def test_options_set_variables(args, output):
+    assert bash(PARSE, *args).stdout.rstrip("\n") == output
+
+
+def test_options_with_hyphens_are_variables_with_underscores():
+    script = f"set -eu; num_jobs=1; . {RECIPE}/utils/parse_options.sh; echo $num_jobs"
+    assert bash(script, "--num-jobs", "3").stdout == "3\n"
+    assert bash(script, "--num_jobs", "5").stdout == "5\n"
+
+
+def test_config_comes_before_options_wherever_it_stands(tmp_path):
+    config = tmp_path / "c.sh"
+    config.write_text("nj=1\ntext=config\n")
+    result = bash(PARSE, "--nj", "2", "--config", str(config))
+    assert result.stdout == "nj=2 flag=false text=config rest=\n"
+
+
+def test_help_is_printed_and_nothing_runs():
+    result = bash(PARSE, "--nj", "1", "--help")
+    assert (result.returncode, result.stdout) == (0, "all the help\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--nope", "1"], "error: --nope: unknown option; see prog --help"),
+        (["--PATH", "x"], "error: --PATH: unknown option; see prog --help"),
+        (["--nj"], "error: --nj: its value is missing; see prog --help"),
+        (["--nj=3"], "error: --nj=3: write '--nj 3'; see prog --help"),
+        (["--flag", "1"], "error: --flag 1: expected true or false; see prog --help"),
+        (["--config", "none.sh"], "error: --config none.sh: no such file"),
+        (["--config"], "error: --config: its value is missing"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(args, message):
+    result = bash(PARSE, *args)
+    assert result.returncode == 2
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+
+
+def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
+    log = tmp_path / "deep/x.log"
+    run = RECIPE / "utils/run_local.sh"
+    args = ["--gpu", "0", str(log), "bash", "-c", "echo out; echo err >&2; exit 3"]
+    first = subprocess.run([run, *args], capture_output=True, text=True)
+    assert (first.returncode, first.stdout) == (3, "out\nerr\n")
+    subprocess.run([run, str(log), "echo", "again"], check=True, capture_output=True)
+    text = log.read_text()
+    assert "out\nerr\n# Ended (code 3)" in text
+    assert "again\n# Ended (code 0)" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--preset huge", "--preset: unknown preset 'huge'; choose from full mini"),
+        ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak or"),
+        ("--corpus librispeech", "--librispeech: missing; give the folder"),
+        ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),
+        ("--methods rlog", "--methods: unknown method 'rlog'; did you mean 'r_log'"),
+        ("--pse_config no.yaml", "no.yaml: no such file"),
+        ("--pvad_config no.yaml", "no.yaml: no such file"),
+        ("--stage 3 --stop_stage 2", "--stage 3: it is after --stop_stage 2"),
+        ("--stop_stage 9", "--stop_stage 9: the last stage is 8"),
+        ("--nj two", "--nj two: give a number"),
+        ("--set theta", "--set theta: write KEY=VALUE"),
+        ("stray", "stray: unexpected argument"),
+        (
+            "--stage 2 --datadir no/data",
+            "no/data/train/speech/wav.scp: no such file; run stage 1 first",
+        ),
+        (
+            "--stage 4 --dumpdir no/dump",
+            "no/dump/raw/train/wav.scp: no such file; run stage 2 first",
+        ),
+    ],
+)
+def test_recipe_refuses_before_any_work(args, message, tmp_path):
+    result = run_sh("--expdir", str(tmp_path / "exp"), *args.split())
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "exp").exists()
+
+
+def test_preset_is_overridden_by_options_wherever_it_stands():
+    text = run_sh("--dry_run", "true", "--stop_stage", "2", "--preset", "small").stdout
+    assert text.startswith("preset small: real speech")
+    assert "stage 2 simulate" in text and "stage 3" not in text
+
+
+def test_help_names_every_option():
+    text = run_sh("--help").stdout
+    script = (RECIPE / "pse.sh").read_text()
+    defaults = script.partition("# General")[2].partition("# What --dry_run")[0]
+    names = [line.split("=")[0] for line in defaults.splitlines() if "=" in line]
+    assert len(names) > 30
+    assert [name for name in names if f"--{name}" not in text] == []
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what set-up needs, and a PATH with stand-ins for python and uv."""
+    for name in ("setup.py", "local/setup_env.sh"):
+        target = tmp_path / "top" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+        target.chmod(0o755)
+    fakes = tmp_path / "bin"
+    fakes.mkdir()
+    (fakes / "uv").write_text(
+        "#!/bin/bash\n"
+        f'echo "$@" >>{tmp_path}/calls\n'
+        'if [ "$1" = venv ]; then\n'
+        '  mkdir -p "${@: -1}/bin"; ln -s /bin/true "${@: -1}/bin/python"\n'
+        "fi\n"
+        f'if [ "$1" = pip ] && [ -e {tmp_path}/fail ]; then exit 1; fi\n'
+    )
+    # pyenv's shims exist and fail; the other answers to any version question.
+    (fakes / "python3.12").write_text(
+        "#!/bin/bash\necho 'not installed' >&2; exit 127\n"
+    )
+    (fakes / "python3.13").write_text("#!/bin/bash\nexit 0\n")
+    for path in fakes.iterdir():
+        path.chmod(0o755)
+    return tmp_path
+
+
+def set_up(checkout: Path) -> subprocess.CompletedProcess:
+    environment = {
+        "PATH": f"{checkout}/bin:/usr/bin:/bin",
+        "HOME": str(checkout),
+        "PSE_KD_TORCH": "default",
+    }
+    return subprocess.run(
+        [checkout / "top/local/setup_env.sh"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def test_set_up_installs_once_and_again_when_setup_py_changes(checkout):
+    python = f"{checkout}/top/.venv/bin/python\n"
+    first = set_up(checkout)
+    assert (first.returncode, first.stdout) == (0, python), first.stderr
+    assert first.stderr.count("\n") == 1 and "making" in first.stderr
+    calls = (checkout / "calls").read_text()
+    assert f"--python {checkout}/bin/python3.13" in calls
+    assert "pip install --quiet --compile-bytecode -e" in calls
+    second = set_up(checkout)
+    assert (second.stdout, second.stderr) == (python, "")
+    assert (checkout / "calls").read_text() == calls
+    (checkout / "top/setup.py").write_text("# changed")
+    assert set_up(checkout).returncode == 0
+    assert (checkout / "calls").read_text().count("pip install") == 2
+
+
+def test_set_up_that_failed_is_tried_again(checkout):
+    (checkout / "fail").touch()
+    failed = set_up(checkout)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.endswith("run the same command again, it resumes\n")
+    (checkout / "fail").unlink()
+    assert set_up(checkout).returncode == 0
+    assert (checkout / "calls").read_text().count("pip install") == 2
