@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import signal
@@ -23,7 +24,7 @@ from espnet2.tasks.enh_tse import extractor_choices
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
-from espnet_pse_kd.bin import enhance, pack
+from espnet_pse_kd.bin import enhance, pack, score_teacher
 from espnet_pse_kd.enrolment import EnrolmentVectors, sample_generator
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.criterions import CONTEXT, CRITERIONS, GatedSolver
@@ -71,7 +72,7 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_set(dump: Path, split: str, name: str, count: int, rng) -> None:
     folder = dump / "raw" / name
     tables: dict[str, dict] = {file: {} for file, *_ in SIGNALS}
-    tables["utt2num_samples"] = {}
+    tables |= {"utt2num_samples": {}, "utt2scenario": {}}
     for index in range(count):
         uid = f"{name}_{index}"
         target = 0.05 * rng.standard_normal(N) * (np.arange(N) < N // 2)
@@ -91,6 +92,7 @@ def make_set(dump: Path, split: str, name: str, count: int, rng) -> None:
         np.save(path, unit(num_frames(N, 4000), seed=index).half().numpy())
         tables["window_vectors.scp"][uid] = path
         tables["utt2num_samples"][uid] = N
+        tables["utt2scenario"][uid] = "ts3" if index == 1 else "ts2"
         source = f"*rec{index % 2} spk{index % 2}"
         tables["enroll_id"][uid] = source if split == "train" else f"{split}-1"
     for file, table in tables.items():
@@ -660,6 +662,17 @@ def test_missing_teacher_file_is_named(dump, teacher, tmp_path):
     conf = {**gated(teacher), "teacher_model_file": "nowhere.pth"}
     with pytest.raises(UserError, match="nowhere.pth"):
         PSETask.main(cmd=pse_options(dump, tmp_path / "pse", **conf))
+
+
+def test_score_teacher_writes_scores_and_gate(dump, teacher):
+    cmd = ["--exp", str(teacher), "--sets", "test_ts2", "--dump_dir", str(dump)]
+    score_teacher.main([*cmd, "--train_set", "train", "--train_samples", "4"])
+    scores = json.loads((teacher / "teacher_scores.json").read_text())
+    assert set(scores["scenarios"]) == {"ts2", "ts3"}
+    assert scores["all"]["frames"] == 2 * num_frames(N, 160)
+    gate = json.loads((teacher / "gate.json").read_text())
+    assert gate["frames"] == 4 * num_frames(N) and 0 < gate["mean_weight"] < 1
+    assert 0.1 < gate["gated"] < 0.9
 
 
 # --- enhancing and packing ----------------------------------------------------------

@@ -45,10 +45,10 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--exp", type=Path, required=True, help="folder of the training")
+    add("--exp", type=Path, nargs="+", required=True, help="folders of trainings")
     add("--sets", nargs="+", required=True, help="folders of DUMP_DIR/raw")
     add("--dump_dir", type=Path, default=Path("dump"), help="written by stages 2, 3")
-    add("--model_file", default="valid.loss.best.pth", help="file in EXP")
+    add("--model_file", default="valid.loss.best.pth", help="file in each EXP")
     add("--ngpu", type=int, default=0, help="1: enhance on a GPU")
     add("--num_threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
     return parser
@@ -64,8 +64,7 @@ def plan(dump_dir: Path, name: str, folder: Path) -> dict[str, Job]:
     data = dump_dir / "raw" / name
     same_keys(data, ("wav.scp", "enroll_id"))
     mixtures, clips = read_table(data / "wav.scp"), read_table(data / "enroll_id")
-    split = name.partition("_")[0]
-    vectors = EnrolmentVectors.load(dump_dir / "enroll" / split / "vectors.npz")
+    vectors = EnrolmentVectors.load(_vectors(dump_dir, name))
     jobs = {}
     for uid, clip in clips.items():
         rows = vectors.rows(clip)
@@ -77,6 +76,11 @@ def plan(dump_dir: Path, name: str, folder: Path) -> dict[str, Job]:
         output = folder / "wav" / f"{uid}.wav"
         jobs[uid] = Job(Path(mixtures[uid]), vectors.vectors[rows[0]], output)
     return jobs
+
+
+def _vectors(dump_dir: Path, name: str) -> Path:
+    """Vectors of the enrolment clips that a set names."""
+    return dump_dir / "enroll" / name.partition("_")[0] / "vectors.npz"
 
 
 def is_done(job: Job, inputs: list[Path]) -> bool:
@@ -117,35 +121,47 @@ def run(
         write_audio(job.output, estimate, "FLOAT")
 
 
+def enhance_sets(
+    exp: Path,
+    model_file: Path,
+    plans: dict[str, dict[str, Job]],
+    args: argparse.Namespace,
+) -> None:
+    """Enhance every set with one student and write the tables."""
+    from espnet_pse_kd.espnet.loading import load_student
+
+    device = "cuda" if args.ngpu else "cpu"
+    model = load_student(exp / "config.yaml", model_file, device)
+    for name, jobs in plans.items():
+        inputs = [model_file, _vectors(args.dump_dir, name)]
+        todo = [job for job in jobs.values() if not is_done(job, inputs)]
+        times = list(run(model, todo, f"enhancing {name} with {exp.name}"))
+        if times:
+            spent, audio = np.sum(times, axis=0)
+            print(f"{exp.name}: {name}: {len(todo)} files, RTF {spent / audio:.3f}")
+        table = {uid: job.output for uid, job in jobs.items()}
+        write_table(exp / f"enhanced_{name}" / "spk1.scp", table)
+
+
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """Enhance what ``argv`` names, default the command line's."""
     args = get_parser().parse_args(argv)
-    model_file = args.exp / args.model_file
-    for path in (args.exp / "config.yaml", model_file):
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; train the student first (stage 5)")
-    folders = {name: args.exp / f"enhanced_{name}" for name in args.sets}
-    plans = {n: plan(args.dump_dir, n, folders[n]) for n in args.sets}
-
-    import torch
-
-    from espnet_pse_kd.espnet.loading import load_student
-
+    plans = {}
+    for exp in args.exp:
+        for path in (exp / "config.yaml", exp / args.model_file):
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; train the student (stage 5)")
+        plans[exp] = {
+            name: plan(args.dump_dir, name, exp / f"enhanced_{name}")
+            for name in args.sets
+        }
     if args.num_threads:
+        import torch
+
         torch.set_num_threads(args.num_threads)
-    model = load_student(
-        args.exp / "config.yaml", model_file, "cuda" if args.ngpu else "cpu"
-    )
-    for name, jobs in plans.items():
-        split = name.partition("_")[0]
-        inputs = [model_file, args.dump_dir / "enroll" / split / "vectors.npz"]
-        todo = [job for job in jobs.values() if not is_done(job, inputs)]
-        times = list(run(model, todo, f"enhancing {name}"))
-        if times:
-            spent, audio = np.sum(times, axis=0)
-            print(f"{name}: {len(todo)} files, RTF {spent / audio:.3f}")
-        write_table(folders[name] / "spk1.scp", {u: j.output for u, j in jobs.items()})
+    for exp, of_exp in plans.items():
+        enhance_sets(exp, exp / args.model_file, of_exp, args)
 
 
 if __name__ == "__main__":
