@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -31,10 +33,12 @@ def si_sdr(target: ArrayLike, estimate: ArrayLike) -> float:
         return -LIMIT_DB
     wanted = cross / energy * s
     error = y - wanted
-    ratio = (wanted @ wanted) / max(error @ error, np.finfo(np.float64).tiny)
-    if ratio <= 0.0:
+    kept, lost = float(wanted @ wanted), float(error @ error)
+    if kept <= lost * 10 ** (-LIMIT_DB / 10):
         return -LIMIT_DB
-    return float(np.clip(10 * np.log10(ratio), -LIMIT_DB, LIMIT_DB))
+    if lost <= kept * 10 ** (-LIMIT_DB / 10):
+        return LIMIT_DB
+    return 10 * math.log10(kept / lost)
 
 
 def si_sdr_improvement(

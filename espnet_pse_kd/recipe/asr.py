@@ -166,10 +166,12 @@ class Recognizer:
         """Transcribe signals (N,) of any lengths; exact silence gives no words."""
         import torch
 
-        lengths = torch.tensor([len(signal) for signal in signals])
-        batch = torch.zeros(len(signals), int(lengths.max()))
-        for row, signal in zip(batch, signals, strict=True):
-            row[: len(signal)] = torch.as_tensor(signal)
+        # ESPnet's recurrent encoders take a batch by falling length only.
+        order = sorted(range(len(signals)), key=lambda k: -len(signals[k]))
+        lengths = torch.tensor([len(signals[k]) for k in order])
+        batch = torch.zeros(len(signals), int(lengths[0]))
+        for row, k in zip(batch, order, strict=True):
+            row[: len(signals[k])] = torch.as_tensor(signals[k])
         with torch.inference_mode():
             encoded, frames = self.model.encode(
                 batch.to(self.device), lengths.to(self.device)
@@ -177,10 +179,11 @@ class Recognizer:
             best = self.model.ctc.argmax(
                 encoded[0] if isinstance(encoded, tuple) else encoded
             )
-        return [
-            self._words(ids[:count].tolist()) if signal.any() else ""
-            for signal, ids, count in zip(signals, best, frames, strict=True)
-        ]
+        texts = [""] * len(signals)
+        for k, ids, count in zip(order, best, frames, strict=True):
+            if np.any(signals[k]):
+                texts[k] = self._words(ids[:count].tolist())
+        return texts
 
     def _words(self, ids: list[int]) -> str:
         kept = [k for k, last in zip(ids, [-1, *ids]) if k != last and k != self.blank]

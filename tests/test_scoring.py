@@ -1,0 +1,294 @@
+"""Stage 7 on a tiny test set: values move with the audio, silence, resuming, tables."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from espnet_pse_kd.audio import write_audio
+from espnet_pse_kd.bin import score
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import asr_scoring, results, scoring
+from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
+from espnet_pse_kd.recipe.trials import (
+    REFERENCE_ROWS,
+    System,
+    find_systems,
+    load_trials,
+    read_csv,
+    reference_systems,
+)
+
+RATE = 16000
+SPEAKERS = ("anna", "ben")
+EXPERIMENT = "pse_small_s_seed1"
+
+
+def voice(seed, seconds=1.5):
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * RATE)) / RATE
+    noise = np.convolve(rng.standard_normal(len(t)), np.exp(-np.arange(30) / 8), "same")
+    return 0.02 * noise * np.sin(np.pi * 3 * t + seed) ** 2
+
+
+def write_set(root, scenario, trials=2):
+    """Simulated set ``test_<scenario>`` with ``trials`` trials, one per speaker."""
+    folder = root / "dump" / "raw" / f"test_{scenario}"
+    tables = {name: {} for name in ("wav.scp", "spk1.scp", "interf1.scp")}
+    facts = []
+    for k in range(trials):
+        uid = f"{scenario}_{k:02d}"
+        s, i = voice(k), voice(100 + k)
+        n = 0.002 * np.random.default_rng(k).standard_normal(len(s))
+        s, i, n = (
+            x * (scenario in present)
+            for x, present in ((s, "ts0ts1ts2"), (i, "ts2ts3"), (n, "ts1ts2ts3"))
+        )
+        for name, signal in zip(tables, (s + i + n, s, i), strict=True):
+            path = folder / "wav" / f"{uid}.{name}.wav"
+            write_audio(path, signal)
+            tables[name][uid] = str(path)
+        speaker = SPEAKERS[k % len(SPEAKERS)]
+        facts.append({"uid": uid, "target": speaker, "room": "measured:r1", "snr": 5.0})
+    for name, table in tables.items():
+        write_table(folder / name, table)
+    uids = list(tables["wav.scp"])
+    write_table(folder / "utt2scenario", dict.fromkeys(uids, scenario))
+    write_table(folder / "utt2spk", dict.fromkeys(uids, "x"))
+    if scenario != "ts3":
+        write_table(folder / "text_spk1", dict.fromkeys(uids, "one two three"))
+    lines = "".join(json.dumps(fact) + "\n" for fact in facts)
+    (folder / "trials.jsonl").write_text(lines)
+
+
+def write_outputs(root, scenario, make):
+    """An experiment's outputs: ``make(mixture path, target)`` for each trial."""
+    exp = root / "exp" / EXPERIMENT / f"enhanced_test_{scenario}"
+    table = {}
+    for trial in load_trials(root / "dump" / "raw" / f"test_{scenario}"):
+        signals = scoring.load_signals(trial)
+        path = exp / f"{trial.uid}.wav"
+        write_audio(path, make(signals), subtype="FLOAT")
+        table[trial.uid] = str(path)
+    write_table(exp / "spk1.scp", table)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for scenario in ("ts0", "ts1", "ts2", "ts3"):
+        write_set(tmp_path, scenario)
+        write_outputs(tmp_path, scenario, lambda x: x.target + 0.1 * x.interferer)
+    return tmp_path
+
+
+@pytest.fixture
+def run(root, monkeypatch):
+    """Runs ``bin.score`` in ``root``; returns rows keyed by system and uid."""
+    monkeypatch.chdir(root)
+
+    def call(*options):
+        score.main(["--dnsmos_trials", "0", "--nj", "1", *options])
+        rows = read_csv(root / "exp" / "scores.csv")
+        return {(row["system"], row["uid"]): row for row in rows}
+
+    return call
+
+
+def number(row, key):
+    return float(row[key] or "nan")
+
+
+def test_rows_and_values(run, root):
+    rows = run()
+    systems = {system for system, _ in rows}
+    assert systems == {*REFERENCE_ROWS, "s"}
+    assert len(rows) == 5 * 8
+    row = rows["s", "ts2_00"]
+    assert (row["seed"], row["target"], row["snr"]) == ("1", "anna", "5")
+    assert row["measured_room"] == "True"
+    assert number(row, "si_sdri") > 10 and number(row, "failure") == 0
+    assert number(rows["noisy", "ts2_00"], "si_sdri") == 0
+    assert number(rows["clean", "ts2_00"], "si_sdr") == 60
+    assert number(rows["wiener", "ts2_00"], "si_sdri") > 3
+    assert number(rows["root_wiener", "ts1_00"], "tsos") == 0
+    assert number(rows["s", "ts3_00"], "leakage_reduction") == pytest.approx(20, abs=1)
+    for key in ("si_sdr", "si_sdri", "tsos", "deletion", "stoi", "wrong_speaker"):
+        assert rows["s", "ts3_00"][key] == ""
+    assert rows["s", "ts0_00"]["si_sdri"] == ""  # nothing to improve
+
+
+def test_a_changed_output_moves_only_its_own_row(run, root):
+    before = run()
+    write_outputs(root, "ts2", lambda x: x.interferer)
+    after = run()
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed == {("s", "ts2_00"), ("s", "ts2_01")}
+    assert number(after["s", "ts2_00"], "wrong_speaker") == 1
+    assert number(after["s", "ts2_00"], "failure") == 1
+
+
+@pytest.mark.parametrize("scenario", ["ts0", "ts1", "ts2", "ts3"])
+def test_silent_output(scenario, run, root):
+    write_outputs(root, scenario, lambda x: 0 * x.mixture)
+    row = run()["s", f"{scenario}_00"]
+    if scenario == "ts3":
+        assert number(row, "leakage_reduction") == 160
+    else:
+        assert number(row, "deletion") == number(row, "tsos") == 1
+        assert number(row, "stoi") == 0 and number(row, "si_sdr") == -60
+
+
+def test_silence_everywhere_gives_no_infinity():
+    zero, some = np.zeros(4000), voice(0)[:4000]
+    for target in (zero, some):
+        for interferer in (zero, some[::-1]):
+            for mixture in (zero, target + interferer):
+                for output in (zero, mixture):
+                    scores = scoring.score_signals(target, interferer, mixture, output)
+                    assert not any(map(math.isinf, scores.values()))
+    one = np.zeros(1)
+    assert not any(map(math.isinf, scoring.score_signals(one, one, one, one).values()))
+
+
+def test_a_finished_set_is_not_scored_again(run, monkeypatch):
+    before = run()
+    monkeypatch.setattr(scoring, "_score_job", lambda job: pytest.fail("scored again"))
+    assert run() == before
+
+
+def test_an_interrupted_set_goes_on(run, root, monkeypatch):
+    whole = run()
+    folder = root / "exp" / EXPERIMENT / "enhanced_test_ts2"
+    (folder / "scores.csv").unlink()
+    score_job, calls = scoring._score_job, []
+
+    def dies_at_the_second(job):
+        calls.append(job.trial.uid)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return score_job(job)
+
+    monkeypatch.setattr(scoring, "_score_job", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    partial = folder / ".scores.partial.jsonl"
+    partial.write_text(partial.read_text() + '{"uid": "ts2_01", "si_s')  # cut off
+    assert run() == whole
+    assert calls == ["ts2_00", "ts2_01", "ts2_01"]
+    assert not partial.exists()
+
+
+def test_missing_and_misfit_outputs(run, root, capsys):
+    folder = root / "exp" / EXPERIMENT / "enhanced_test_ts1"
+    write_audio(folder / "ts1_00.wav", np.zeros(99))
+    with pytest.raises(SystemExit) as status:
+        run()
+    assert status.value.code == 2
+    assert "ts1_00.wav: 99 samples" in capsys.readouterr().err
+    table = (folder / "spk1.scp").read_text().splitlines()
+    (folder / "spk1.scp").write_text(table[0] + "\n")
+    trials = load_trials(root / "dump/raw/test_ts1")
+    with pytest.raises(UserError, match="lacks 1 trials, the first is 'ts1_01'"):
+        scoring.enhanced(System("s", folder.parent, 1), "test_ts1", trials)
+
+
+def test_results(run, root):
+    exp = root / "exp" / EXPERIMENT
+    (exp / "run.json").write_text(
+        json.dumps({"method": "s", "config": "small", "seed": 1, "wall_seconds": 90.0})
+    )
+    (exp / "train.log").write_text(
+        "1epoch results: [train] gate_closed=0.004, total_count=250, [valid] loss=1\n"
+    )
+    (root / "exp" / "pvad_set").mkdir()
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, 500)
+    posterior = np.eye(3)[label] * 0.7 + 0.1
+    score_teacher(
+        [
+            Utterance("a", "ts2", posterior, label),
+            Utterance("b", "ts3", posterior[label < 2], label[label < 2]),
+        ],
+        root / "exp" / "pvad_set",
+    )
+    run("--training_mix", "half and half")
+    text = (root / "RESULTS.md").read_text()
+    for expected in (
+        "# RESULTS",
+        "## Environments",
+        "- python version: `3.",
+        "- espnet version: `espnet 20",
+        "training mix: half and half",
+        "|`pse_small_s_seed1`|s|1|250|1.5 min|-|0.4 % (gate idle)|-|",
+        "|pvad_set|TS3|",
+        "## TS2: target + interferer + noise",
+        "no ASR scores",
+    ):
+        assert expected in text
+    separation = text[text.index("## TS2") :]
+    lines = separation.splitlines()
+    header = next(line for line in lines if "SI-SDRi dB, mean" in line)
+    row = next(line for line in lines if line.startswith("|s|"))
+    values = dict(zip(header.split("|"), row.split("|"), strict=True))
+    rows = [r for r in read_csv(root / "exp/scores.csv") if r["set"] == "test_ts2"]
+    mean = np.mean([number(r, "si_sdri") for r in rows if r["system"] == "s"])
+    assert values["SI-SDRi dB, mean"].startswith(f"{mean:.1f} [")
+    assert values["speakers"] == values["trials"] == "2"
+    third = text[text.index("## TS3") :]
+    assert "SI-SDR" not in third and "TSOS" not in third and "reduction dB" in third
+
+
+def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
+    systems = reference_systems(root / "exp")
+    systems += find_systems(root / "exp", score.TEST_SETS)
+
+    def transcribe(name, words):
+        def load():
+            return lambda signals: [words] * len(signals)
+
+        dump = root / "dump" / "raw"
+        return asr_scoring.score_words(systems, score.TEST_SETS, dump, name, load)
+
+    assert transcribe("poor", "one two") == 20
+    rows = run()
+    assert rows["s", "ts1_01"]["word_deletions"] == "1"
+    assert rows["s", "ts3_01"]["word_insertions"] == "2"
+    assert "33% WER on the clean row, above 15%" in (root / "RESULTS.md").read_text()
+    assert transcribe("good", "One, two THREE") == 20
+    assert transcribe("good", "not asked again") == 0
+    run()
+    text = (root / "RESULTS.md").read_text()
+    assert "above 15%" not in text
+    assert "|0.0 [0.0, 0.0]|0.0 [0.0, 0.0]|" in text[text.index("WER %") :]
+    # Three words in each 1.5 s without the target: 120 a minute.
+    assert "|120.0 [120.0, 120.0]|" in text[text.index("## TS3") :]
+
+
+def test_dnsmos_subset_is_fixed_and_grows():
+    uids = [f"u{k}" for k in range(50)]
+    few, more = scoring.dnsmos_subset(uids, 5), scoring.dnsmos_subset(uids[::-1], 12)
+    assert len(few) == 5 and few < more
+
+
+def test_names_of_experiments(tmp_path):
+    for name in ("pse_net_b1_seed0", "pse_net_c_shuffle_seed2"):
+        write_table(tmp_path / name / "enhanced_test_ts1" / "spk1.scp", {"a": "b"})
+    found = find_systems(tmp_path, ["test_ts1"])
+    assert [(s.name, s.seed) for s in found] == [("b1", 0), ("c_shuffle", 2)]
+    write_table(tmp_path / "pse_big_net_s_seed0/enhanced_test_ts1/spk1.scp", {"a": "b"})
+    names = {s.name for s in find_systems(tmp_path, ["test_ts1"])}
+    assert names == {"net_b1", "net_c_shuffle", "big_net_s"}
+
+
+def test_teacher_at_another_frame_rate(tmp_path):
+    bad = Utterance("u", "ts1", np.ones((5, 3)) / 3, np.zeros(4, int))
+    with pytest.raises(UserError, match="another frame rate"):
+        score_teacher([bad], tmp_path)
+
+
+def test_gate_cell():
+    assert results.gate_cell(None) == "-"
+    assert results.gate_cell(0.25) == "25.0 %"
+    assert "idle" in results.gate_cell(0.0099)
