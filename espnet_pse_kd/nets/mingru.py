@@ -9,6 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from espnet_pse_kd.nets.level import decay_per_frame, follow_peak
+
+_LEVEL_FLOOR = math.log(1e-10)
+"""Lowest log power to which features are normalised: -100 dB."""
+
 
 class LinearScan(Function):
     """``h(t) = a(t) h(t-1) + b(t)`` along the first axis, with an exact gradient.
@@ -41,9 +46,9 @@ class LinearScan(Function):
 class MinGRUBlock(nn.Module):
     """Pre-normalised, speaker-modulated minGRU and gated feed-forward layer.
 
-    minGRU (arXiv 2410.01201): ``h(t) = (1 - z(t)) h(t-1) + z(t) c(t)`` whose gate ``z``
-    and candidate ``c`` depend on the input alone, so that every matrix product runs over
-    all frames at once: training on a CPU costs what its multiply-adds cost.
+    minGRU (arXiv 2410.01201): ``h(t) = (1 - z(t)) h(t-1) + z(t) c(t)``, whose gate
+    ``z`` and candidate ``c`` depend on the input alone, so that every matrix product
+    runs over all frames at once: training on a CPU costs what its multiply-adds cost.
     """
 
     def __init__(self, width: int, hidden: int, condition: int) -> None:
@@ -100,7 +105,7 @@ class MinGRUState(NamedTuple):
 
 
 def _windows(window: int, synthesis: int) -> tuple[Tensor, Tensor]:
-    """Asymmetric analysis and short synthesis windows whose product is a Hann window."""
+    """Asymmetric analysis and short synthesis windows; their product is a Hann one."""
     hop = synthesis // 2
     rise = window - hop
     n = torch.arange(rise, dtype=torch.float64)
@@ -131,7 +136,7 @@ class MinGRUNet(nn.Module):
     * The output is a real mask: the phase of the mixture is kept.
 
     Shapes: B samples, N audio samples, T frames of 10 ms, F bins, D width.
-    Algorithmic latency 320 samples (20 ms). About 1.4 M parameters at the defaults.
+    Algorithmic latency 320 samples (20 ms). About 0.8 M parameters at the defaults.
 
     Args:
         width: D, features per frame.
@@ -152,9 +157,9 @@ class MinGRUNet(nn.Module):
 
     def __init__(
         self,
-        width: int = 192,
-        layers: int = 4,
-        feed_hidden: int = 288,
+        width: int = 160,
+        layers: int = 3,
+        feed_hidden: int = 240,
         speaker_dim: int = 256,
         condition_dim: int = 64,
         window: int = 512,
@@ -167,7 +172,7 @@ class MinGRUNet(nn.Module):
             raise ValueError(f"window ({window}) must be at least twice hop ({hop})")
         self.width, self.window, self.hop = width, window, hop
         self.speaker_dim, self.exponent = speaker_dim, exponent
-        self.level_decay = level_decay_db * math.log(10) / 10 * hop / self.SAMPLE_RATE
+        self.level_decay = decay_per_frame(level_decay_db, hop / self.SAMPLE_RATE)
         analysis, synthesis = _windows(window, 2 * hop)
         dtype = torch.get_default_dtype()
         self.register_buffer("analysis", analysis.to(dtype), persistent=False)
@@ -192,7 +197,7 @@ class MinGRUNet(nn.Module):
         zeros = self.analysis.new_zeros
         return MinGRUState(
             zeros(batch, self.window - self.hop),
-            torch.full_like(zeros(batch), math.log(1e-10)),
+            torch.full_like(zeros(batch), _LEVEL_FLOOR),
             zeros(len(self.blocks), batch, self.width),
             zeros(batch, self.hop),
         )
@@ -232,13 +237,14 @@ class MinGRUNet(nn.Module):
     def _run(
         self, samples: Tensor, speaker: Tensor, state: MinGRUState
     ) -> tuple[Tensor, MinGRUState]:
-        """Run (B, T hop) samples from ``state``; returns as many, delayed by one hop."""
+        """Run (B, T hop) samples from ``state``; returns as many, one hop late."""
         history = torch.cat([state.samples, samples], -1)
         frames = history.unfold(-1, self.window, self.hop).transpose(0, 1)  # [T, B, W]
         spectrum = torch.fft.rfft(frames * self.analysis)  # [T, B, F]
         features, level = self._features(spectrum, state.level)  # [T, B, F]
         x = self.project(features)  # [T, B, D]
-        condition = self.condition(speaker)  # [B, C]
+        # A unit vector has entries of order dim^-1/2, too faint for the bottleneck.
+        condition = self.condition(speaker * self.speaker_dim**0.5)  # [B, C]
         hidden = []
         for block, h in zip(self.blocks, state.hidden):
             x, last = block(x, condition, h)  # [T, B, D]
@@ -253,13 +259,11 @@ class MinGRUNet(nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()  # [T, B, F]
         with torch.no_grad():
             frame_level = torch.log(power.mean(-1) + 1e-20)  # [T, B]
-            levels = torch.empty_like(frame_level)
-            for t in range(len(levels)):
-                torch.maximum(frame_level[t], level - self.level_decay, out=levels[t])
-                level = levels[t].clamp_min(math.log(1e-10))
-                levels[t] = level
+            levels = follow_peak(frame_level, level, self.level_decay, _LEVEL_FLOOR)
         relative = power * torch.exp(-levels)[..., None]
-        return (relative + 1e-12).pow(self.exponent / 2), level
+        compressed = (relative + 1e-12).pow(self.exponent / 2)
+        # About zero mean and unit variance over speech in noise.
+        return (compressed - 0.45) / 0.25, levels[-1]
 
     def _synthesize(self, spectrum: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
         """Overlap-add of the last 2 hops of each frame: (B, T hop) and the new tail."""

@@ -287,6 +287,9 @@ class Plan:
         if config.get("gate_conf", {}).get("mode") == "constant":
             config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
         config |= {**options, "seed": seed, "max_epoch": epochs}
+        if str(config.get("scheduler")).lower() == "cosineannealinglr":
+            # One cosine over a whole training: the trunk is its first part.
+            config = merge(config, {"scheduler_conf": {"T_max": self.epochs}})
         for override in self.overrides:
             config = merge(config, override)
         return Training(
