@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
-import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +64,13 @@ class Voice:
 
 
 class Engine:
-    """One initialised espeak-ng; the library allows a single one per process."""
+    """A fresh espeak-ng, for one utterance.
+
+    The library keeps state from one utterance to the next (phases, noise, dictionary)
+    that none of its calls resets, and has room for a single instance. Each engine
+    therefore loads a copy of the library under a name of its own, in milliseconds: what
+    it says depends on its arguments alone, whatever was synthesized before.
+    """
 
     def __init__(self) -> None:
         try:
@@ -75,8 +83,12 @@ class Engine:
         path = espeakng_loader.get_library_path()
         data = espeakng_loader.get_data_path()
         try:
-            self._library = ctypes.CDLL(path)
+            with tempfile.NamedTemporaryFile(suffix=".so") as copy:
+                shutil.copyfile(path, copy.name)
+                self._library = ctypes.CDLL(copy.name)
         except OSError as error:
+            if error.errno:  # of the copy, e.g. a full disk
+                raise
             raise UserError(f"{path}: {error}; reinstall espeakng-loader") from None
         rate = self._library.espeak_Initialize(
             _SYNCHRONOUS, 0, str(data).encode(), _DONT_EXIT
@@ -89,6 +101,13 @@ class Engine:
         # The library keeps only the pointer: the callback must outlive this call.
         self._callback = _Callback(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)
 
     def _receive(self, samples: ctypes._Pointer, count: int, events: int) -> int:
         if samples and count > 0:
@@ -126,25 +145,8 @@ class Engine:
         status = self._library.espeak_SetParameter(number, value, 0)
         self._check(status, f"espeak-ng parameter {number} = {value}")
 
-    def synthesize(
-        self, voice: Voice, text: str, pitch_range: int = 50, seed: int = 0
-    ) -> np.ndarray:
-        """Speak a sentence.
-
-        Args:
-            voice: who speaks.
-            text: English words.
-            pitch_range: 0..100, liveliness of the intonation.
-            seed: of the library's noise (breath, flutter).
-
-        Returns:
-            float32 (samples,) at 16 kHz.
-
-        Raises:
-            UserError: the voice cannot be loaded, or stays silent.
-        """
-        import soxr
-
+    def say(self, voice: Voice, text: str, pitch_range: int, seed: int) -> np.ndarray:
+        """Speak at the library's own rate: int16 (samples,), see `synthesize`."""
         self.load(voice.espeak_name)
         # Playing faster shifts the formants, and with them tempo and pitch; the
         # tempo is taken back here, the pitch is part of the voice.
@@ -152,24 +154,40 @@ class Engine:
         self._parameter(_PITCH, voice.pitch)
         self._parameter(_RANGE, pitch_range)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-        self._parts.clear()
         data = text.encode()
         status = self._library.espeak_Synth(
             data, len(data) + 1, 0, 1, 0, _UTF8, None, None
         )
         self._check(status, f"{voice.name}: {text!r}")
-        samples = np.concatenate(self._parts or [np.zeros(1, np.int16)])
-        if not samples.any():
-            raise UserError(
-                f"{voice.name} ({voice.espeak_name}): espeak-ng returned silence for "
-                f"{text!r}; remove the voice from the table"
-            )
-        played = self.rate * voice.formant
-        wave = soxr.resample(samples.astype(np.float32) / 32768, played, SAMPLE_RATE)
-        return np.clip(wave, -1, 1)
+        return np.concatenate(self._parts or [np.zeros(1, np.int16)])
 
 
-@functools.cache
-def engine() -> Engine:
-    """The engine of this process."""
-    return Engine()
+def synthesize(
+    voice: Voice, text: str, pitch_range: int = 50, seed: int = 1
+) -> np.ndarray:
+    """Speak a sentence.
+
+    Args:
+        voice: who speaks.
+        text: English words.
+        pitch_range: 0..100, liveliness of the intonation.
+        seed: of the library's noise (breath, flutter).
+
+    Returns:
+        float32 (samples,) at 16 kHz.
+
+    Raises:
+        UserError: the voice cannot be loaded, or stays silent.
+    """
+    import soxr
+
+    with Engine() as engine:
+        samples = engine.say(voice, text, pitch_range, seed)
+        played = engine.rate * voice.formant
+    if not samples.any():
+        raise UserError(
+            f"{voice.name} ({voice.espeak_name}): espeak-ng returned silence for "
+            f"{text!r}; remove the voice from the table"
+        )
+    wave = soxr.resample(samples.astype(np.float32) / 32768, played, SAMPLE_RATE)
+    return np.clip(wave, -1, 1)
