@@ -68,6 +68,7 @@ asr_opts=
 inference_model=valid.loss.best.pth
 dnsmos_trials=12
 results=RESULTS.md
+command_line=
 
 # What --dry_run prints; presets set it
 preset=mini
@@ -134,6 +135,7 @@ Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
     --results           # Table to write (default=${results})
+    --command_line      # What the table names as its command; run.sh fills it in
 HELP
 )
 
@@ -149,7 +151,6 @@ done
 # shellcheck disable=SC1090
 . "conf/presets/${preset}.sh"
 
-command_line="./run.sh $(printf '%q ' "$@")"
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
@@ -273,6 +274,16 @@ keep_time() {
     mv "${table}.tmp" "${table}"
     log "Stage ${1%%_*} finished [elapsed=${spent}s]"
 }
+# Put the table of times at the end of the results; scores.csv knows nothing of them.
+write_times() {
+    [ -f "${results}" ] || return 0
+    {
+        sed '/^## Wall time/,$d' "${results}"
+        printf '## Wall time\n\n|stage|minutes, all runs added up|\n|---|---|\n'
+        awk '{printf "|%s|%.1f|\n", $1, $2 / 60}' "${expdir}/stage_seconds"
+    } >"${results}.tmp"
+    mv "${results}.tmp" "${results}"
+}
 begin() {
     stage_start=${SECONDS}
     log "Stage $1: $2"
@@ -359,15 +370,16 @@ if runs 7; then
         --dnsmos_trials "${dnsmos_trials}" --results "${results}" \
         --command "${command_line}"
     keep_time 7_score
+    write_times
 fi
 
 if runs 8; then
     begin 8 "packing for the model zoo"
     # shellcheck disable=SC2086
-    job pack "${python}" -m espnet_pse_kd.bin.pack --exp ${pse_exps} \
+    job pack "${python}" -m espnet_pse_kd.bin.pack --exp ${pse_exps} "${pvad_exp}" \
         --model_file "${inference_model}"
-    job pack "${python}" -m espnet_pse_kd.bin.pack --exp "${pvad_exp}"
     keep_time 8_pack
+    write_times
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -3,6 +3,7 @@
 preset_summary="for tests: a few samples, one epoch"
 methods="b1 s"
 rooms="4 2 2"
+local_data_opts="--voices 20 --utterances 3 --noises 3 2 2 --noise_seconds 6"
 num_train=16
 num_dev=6
 num_test=4
@@ -11,5 +12,8 @@ pvad_epochs=1
 trunk_epochs=1
 pse_epochs=2
 dnsmos_trials=0
+pvad_args="--batch_size 4 --num_workers 0"
+pse_args="--batch_size 4 --num_workers 0"
+train_jobs=2
 disk_gib=1
 stage_minutes="1 1 1 1 1 1 1 1"

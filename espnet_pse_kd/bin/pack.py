@@ -60,8 +60,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--exp", type=Path, nargs="+", required=True, help="folders of trainings")
     add(
         "--model_file",
-        help="file in each EXP (default: valid.loss.best.pth, of a personal VAD "
-        "valid.acc.best.pth)",
+        default=_BEST[False],
+        help="file in a student's EXP; of a personal VAD it is valid.acc.best.pth",
     )
     return parser
 
@@ -72,7 +72,7 @@ def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: config.get(key) for key in kept}, "init": None}
 
 
-def pack_experiment(exp: Path, model_file: str | None = None) -> Path:
+def pack_experiment(exp: Path, model_file: str = _BEST[False]) -> Path:
     """Pack one training into ``EXP/<name of EXP>.zip``.
 
     Returns:
@@ -93,7 +93,7 @@ def pack_experiment(exp: Path, model_file: str | None = None) -> Path:
 
     config = read_config(exp / "config.yaml")
     is_teacher = "pvad" in config
-    source = exp / (model_file or _BEST[is_teacher])
+    source = exp / (_BEST[True] if is_teacher else model_file)
     if is_teacher:
         load_teacher(exp / "config.yaml", source)
         reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE
