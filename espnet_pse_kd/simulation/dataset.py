@@ -175,6 +175,13 @@ def _make_sample(
     return json.loads(json.dumps(records))
 
 
+def _remove_leftovers(*folders: Path) -> None:
+    """Remove the temporary files of runs that were killed."""
+    for folder in folders:
+        for path in folder.rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def _write_tables(
     folder: Path, records: list[dict], audio: dict[str, Path], enroll: Path
 ) -> None:
@@ -226,6 +233,7 @@ def _make_set(
     )
     results = list(parallel_map(make, range(count), nj, f"simulating {set_name}"))
     folder, enroll = dump_dir / "raw" / set_name, dump_dir / "enroll" / split
+    _remove_leftovers(folder, dump_dir / "raw" / f"{set_name}_noits")
     own = [records[0] for records in results]
     _write_tables(folder, own, {r["uid"]: folder for r in own}, enroll)
     if set_name == split:
@@ -276,6 +284,7 @@ def _make_clips(
     flat = [clip for of_speaker in clips.values() for clip in of_speaker]
     for _ in parallel_map(make, flat, nj, f"enrolment clips, {split}"):
         pass
+    _remove_leftovers(folder)
     write_clip_tables(folder, clips)
 
 

@@ -132,7 +132,8 @@ def make_sources(speaker: str, samples: dict[str, int]) -> list[Source]:
             groups.append([])
         groups[-1].append(Piece(utt, 0, frames))
     if len(groups) > 1 and sum(p.frames for p in groups[-1]) < length:
-        groups[-2] += groups.pop()
+        groups[-2].extend(groups[-1])
+        del groups[-1]
     if len(groups) > 1:
         return [Source(group[0].utt, speaker, tuple(group)) for group in groups]
     whole = Source("", speaker, tuple(groups[0]))

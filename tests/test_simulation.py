@@ -1,0 +1,412 @@
+"""Stage 2: ratios and levels as asked, scenarios, twins, enrolment, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus_fixture import make_librispeech
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_pse_kd.audio import write_audio
+from espnet_pse_kd.bin import simulate as command
+from espnet_pse_kd.bin.validate_data import validate_set
+from espnet_pse_kd.corpora.librispeech import prepare_librispeech
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import read_table, write_table
+from espnet_pse_kd.simulation import mixing
+from espnet_pse_kd.simulation.dataset import (
+    check_disk,
+    draw,
+    set_sizes,
+    simulate,
+    simulate_sample,
+)
+from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
+from espnet_pse_kd.simulation.inventory import Inventory, load_inventory, make_sources
+from espnet_pse_kd.simulation.noises import cut_noise
+from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
+from espnet_pse_kd.simulation.scenario import SimulationOptions
+
+OPTIONS = SimulationOptions(clips_per_speaker=2, clip_seconds=(2.0, 3.0))
+ITS = {
+    name: replace(OPTIONS, its=1.0, ts0=0, ts1=0, ts2=0, **{"drop_target": 0, name: 1})
+    for name in ("drop_target", "swap_enrolment", "partial")
+}
+SIZES = set_sizes(train=12, dev=4, test=4)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    make_librispeech(root)
+    folder = root / "data"
+    prepare_librispeech(
+        folder, root / "LibriSpeech", root / "noise", root / "rir", dev_speakers=3
+    )
+    for split in ("train", "dev", "test"):
+        write_rooms(folder / split / "rir", split, 2, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dump(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dump")
+    simulate(data, folder, SIZES, OPTIONS, seed=5)
+    return folder
+
+
+def sample(data: Path, set_name: str, index: int, options: SimulationOptions) -> tuple:
+    inventory = load_inventory(data / set_name.split("_")[0])
+    clips = plan_clips(inventory, options, 5)
+    return simulate_sample(inventory, clips, options, 5, set_name, index)
+
+
+def records(folder: Path) -> list[dict]:
+    lines = (folder / "trials.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# Ratios and levels
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sir=st.floats(-5, 10),
+    snr=st.floats(0, 15),
+    level=st.floats(-40, -20),
+    index=st.integers(0, 10_000),
+    early=st.booleans(),
+)
+def test_sir_snr_and_level_are_as_asked(
+    data: Path, sir: float, snr: float, level: float, index: int, early: bool
+) -> None:
+    options = replace(
+        OPTIONS,
+        ts0=0,
+        ts1=0,
+        its=0,
+        sir=(sir, sir),
+        snr=(snr, snr),
+        level=(level, level),
+    )
+    trial, rendered = sample(data, "train", index, options)
+    mixture, target, interferer = (x.astype(float) for x in rendered.signals)
+    noise = mixture - target - interferer
+    power = mixing.active_power(target)
+    assert mixing.decibel(power / mixing.active_power(interferer)) == pytest.approx(
+        sir, abs=0.1
+    )
+    assert mixing.decibel(power / mixing.power(noise)) == pytest.approx(snr, abs=0.1)
+    assert mixing.decibel(mixing.power(mixture)) == pytest.approx(level, abs=0.1)
+    if early:
+        trial, again = sample(data, "train", index, replace(options, target="early"))
+        assert np.array_equal(again.signals.mixture, rendered.signals.mixture)
+        assert mixing.power(again.signals.target) <= 1.05 * mixing.power(target)
+        assert not np.array_equal(again.signals.target, rendered.signals.target)
+
+
+def test_scored_ts3_takes_the_interferer_as_reference(data: Path) -> None:
+    trial, rendered = sample(data, "test_ts3", 1, OPTIONS)
+    mixture, target, interferer = (x.astype(float) for x in rendered.signals)
+    assert not target.any()
+    snr = mixing.active_power(interferer) / mixing.power(mixture - interferer)
+    assert mixing.decibel(snr) == pytest.approx(trial.snr, abs=0.1)
+
+
+def test_active_power_ignores_pauses() -> None:
+    speech = np.random.default_rng(0).standard_normal(32000).astype(np.float32) * 0.1
+    padded = np.concatenate([speech, np.zeros(64000, np.float32)])
+    ratio = mixing.active_power(padded) / mixing.active_power(speech)
+    assert abs(mixing.decibel(ratio)) < 0.1
+    assert mixing.active_power(np.zeros(1000, np.float32)) == 0
+
+
+def test_loud_level_does_not_clip(data: Path) -> None:
+    for index in range(5):
+        _, rendered = sample(data, "train", index, replace(OPTIONS, level=(-3, -3)))
+        peak = max(np.abs(x).max() for x in (*rendered.signals, *(rendered.twin or ())))
+        assert peak == pytest.approx(mixing.PEAK, abs=1e-4)
+        assert rendered.level < -3
+
+
+# Scenarios and twins
+
+
+def test_drop_target_removes_the_target_and_nothing_else(data: Path) -> None:
+    trial, (signals, twin, _, _) = sample(data, "train", 0, ITS["drop_target"])
+    assert trial.scenario == "ts3" and not signals.target.any() and twin.target.any()
+    assert np.allclose(signals.mixture, twin.mixture - twin.target, atol=1e-6)
+    assert np.array_equal(signals.interferer, twin.interferer)
+
+
+def test_swap_enrolment_changes_who_is_enrolled(data: Path) -> None:
+    trial, (signals, twin, _, _) = sample(data, "train", 0, ITS["swap_enrolment"])
+    assert np.array_equal(signals.mixture, twin.mixture)
+    assert not signals.target.any()
+    assert np.allclose(signals.interferer, twin.target + twin.interferer, atol=1e-6)
+    assert trial.target not in (trial.speaker, trial.interferer)
+    assert trial.enroll_id.endswith(f" {trial.target}")
+    assert trial.twin_enroll_id == f"*{trial.source} {trial.speaker}"
+
+
+def test_partial_silences_a_stretch_of_the_target(data: Path) -> None:
+    trial, (signals, twin, _, pauses) = sample(data, "train", 3, ITS["partial"])
+    assert trial.scenario == "partial" and twin.target.any()
+    start, length = pauses[-1]
+    assert length >= 2.0 * 16000
+    tail = slice(start + 10000, start + length)
+    assert mixing.power(signals.target[tail]) < 1e-6 * mixing.power(twin.target)
+    change = (twin.mixture - signals.mixture) - (twin.target - signals.target)
+    assert np.abs(change).max() < 1e-6
+
+
+def test_pauses_are_silent(data: Path) -> None:
+    options = replace(OPTIONS, pause_share=1.0, its=0, measured_share=0)
+    for index in range(4):
+        trial, rendered = sample(data, "train", index, options)
+        ((start, length),) = rendered.pauses
+        assert 1.0 <= length / 16000 <= 3.0 and trial.samples == 64000
+        # The room rings into the pause for up to 0.6 s.
+        inside = rendered.signals.target[start + 9600 + LEAD : start + length]
+        assert np.abs(inside).max() < 1e-6
+        assert mixing.active_power(rendered.signals.target) > 0
+
+
+def test_scored_sets_are_paired_and_balanced(data: Path) -> None:
+    inventory = load_inventory(data / "test")
+    clips = plan_clips(inventory, OPTIONS, 5)
+    drawn = {
+        k: [draw(inventory, clips, OPTIONS, 5, f"test_ts{k}", i) for i in range(16)]
+        for k in range(4)
+    }
+    for four in zip(*drawn.values()):
+        assert (
+            len(
+                {
+                    (t.target, t.source, t.noise, t.room, t.snr, t.enroll_id)
+                    for t in four
+                }
+            )
+            == 1
+        )
+    counts = [sum(t.target == s for t in drawn[2]) for s in inventory.targets]
+    assert counts == [4] * 4
+    for speaker in inventory.targets:
+        same = [t.same_gender for t in drawn[2] if t.target == speaker]
+        assert sum(same) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=st.integers(0, 100_000), name=st.sampled_from(sorted(ITS)))
+def test_speakers_and_clips_of_a_sample_are_admissible(
+    data: Path, index: int, name: str
+) -> None:
+    options = replace(ITS[name], its=0.5, ts2=0.5)
+    inventory = load_inventory(data / "train")
+    clips = plan_clips(inventory, options, 5)
+    trial = draw(inventory, clips, options, 5, "train", index)
+    assert trial.interferer not in (trial.target, trial.speaker)
+    cut_from = {c.cid: c for of_speaker in clips.values() for c in of_speaker}
+    clip = cut_from[trial.enroll_clip]
+    assert clip.speaker == trial.target and clip.source != trial.source
+    if trial.its != "swap_enrolment":
+        spoken = {
+            (p.utt, n)
+            for p in trial.speech
+            for n in range(p.start, p.start + p.frames, 160)
+        }
+        heard = {
+            (p.utt, n) for p in clip.pieces for n in range(p.start, p.start + p.frames)
+        }
+        assert spoken.isdisjoint(heard)
+    assert admissible(clips, trial.speaker, trial.source)
+
+
+# Parts
+
+
+def test_sources_join_short_recordings_and_halve_a_single_one() -> None:
+    seconds = {"a": 5.0, "b": 1.0, "c": 1.0, "d": 2.0, "e": 1.0}
+    samples = {utt: round(s * 16000) for utt, s in seconds.items()}
+    sources = make_sources("x", samples)
+    assert [[p.utt for p in s.pieces] for s in sources] == [["a"], ["b", "c", "d", "e"]]
+    one, two = make_sources("x", {"a": 16000 * 5 + 1})
+    assert (one.sid, two.sid) == ("a:0", "a:1")
+    assert [(p.start, p.frames) for s in (one, two) for p in s.pieces] == [
+        (0, 40000),
+        (40000, 40001),
+    ]
+    assert make_sources("x", {"a": 16000 * 3}) == []
+
+
+def test_rooms() -> None:
+    for index in range(3):
+        room = simulate_room([7, index])
+        assert room.dtype == np.float32 and np.array_equal(
+            room, simulate_room([7, index])
+        )
+        assert abs(int(np.abs(room[:, 0]).argmax()) - LEAD) <= 1
+        direct = [int(np.argmax(np.abs(c) > 0.5 * np.abs(c).max())) for c in room.T]
+        # The interferer is more than 0.7 m farther away than the target.
+        assert direct[1] > direct[0] + 0.7 / 343 * 16000 - 4
+        assert np.linalg.norm(room[:, 0]) == pytest.approx(1, abs=1e-3)
+        assert 0.15 <= len(room) / 16000 <= 0.6
+
+
+def test_noise_stretches(data: Path, tmp_path: Path) -> None:
+    base = load_inventory(data / "train")
+    wave = np.zeros(10 * 16000, np.float32)
+    wave[50000:60000] = 0.1 * np.random.default_rng(0).standard_normal(10000)
+    write_audio(tmp_path / "n.wav", wave)
+    inventory = replace(
+        base, noises={"n": str(tmp_path / "n.wav")}, noise_samples={"n": len(wave)}
+    )
+    for at in (0.0, 0.3, 0.99):
+        # Padding is avoided, and a short recording repeated.
+        assert mixing.power(cut_noise(inventory, "n", at, 32000)) > 1e-3
+        assert len(cut_noise(inventory, "n", at, 400000)) == 400000
+
+
+def test_clip_channels_differ(data: Path) -> None:
+    inventory = load_inventory(data / "train")
+    clips = [c for cs in plan_clips(inventory, OPTIONS, 5).values() for c in cs]
+    waves = [render_clip(inventory, clip, OPTIONS, 5) for clip in clips]
+    for wave in waves:
+        assert np.isfinite(wave).all() and 0 < np.abs(wave).max() <= mixing.PEAK + 1e-6
+        level = mixing.decibel(mixing.power(wave))
+        assert -35.1 <= level <= -17.9
+    assert len({w.tobytes() for w in waves}) == len(waves)
+
+
+# Folders
+
+
+def test_folders_are_valid_and_consistent(dump: Path) -> None:
+    for name, size in SIZES.items():
+        assert validate_set(dump / "raw" / name) == size
+    assert validate_set(dump / "raw" / "train_noits") == SIZES["train"]
+    its, without = records(dump / "raw/train"), records(dump / "raw/train_noits")
+    assert [r["uid"] for r in its] == [r["uid"] for r in without]
+    changed = [a["its"] != b["its"] for a, b in zip(its, without)]
+    assert any(changed) and not any(r["its"] for r in without)
+    wavs = [read_table(dump / "raw" / s / "wav.scp") for s in ("train", "train_noits")]
+    for record, differs in zip(its, changed):
+        assert (wavs[0][record["uid"]] != wavs[1][record["uid"]]) == differs
+    enroll = read_table(dump / "raw/train/enroll_id")
+    assert all(line.startswith("*") for line in enroll.values())
+    clips = read_table(dump / "enroll/dev/wav.scp")
+    assert set(read_table(dump / "raw/dev/enroll_id").values()) <= set(clips)
+
+
+def test_validation_finds_defects(dump: Path) -> None:
+    folder = dump / "raw" / "test_ts2"
+    tables = {n: (folder / n).read_text() for n in ("spk1.scp", "utt2interf")}
+    silent = read_table(dump / "raw/test_ts3/spk1.scp")
+    scp = read_table(folder / "spk1.scp")
+    uid = next(iter(scp))
+    write_table(folder / "spk1.scp", scp | {uid: silent[uid.replace("ts2", "ts3")]})
+    with pytest.raises(UserError, match=f"{uid}: ts2, but target"):
+        validate_set(folder)
+    (folder / "spk1.scp").write_text(tables["spk1.scp"])
+    write_table(folder / "utt2interf", read_table(folder / "utt2spk"))
+    with pytest.raises(UserError, match="the interferer is the enrolled speaker"):
+        validate_set(folder)
+    (folder / "utt2interf").write_text(tables["utt2interf"])
+    assert validate_set(folder) == SIZES["test_ts2"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder; paths inside the files are made relative."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(
+            str(folder.resolve()).encode(), b"."
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_killed_runs_resume_bit_by_bit(data: Path, dump: Path, tmp_path: Path) -> None:
+    arguments = [
+        *("--data_dir", str(data), "--dump_dir", str(tmp_path), "--seed", "5"),
+        *("--train", "12", "--dev", "4", "--test", "4", "--nj", "1"),
+        *("--clips_per_speaker", "2", "--clip_seconds", "2.0", "3.0"),
+    ]
+    target = tmp_path / "raw"
+    for wanted in (1, 7):
+        process = subprocess.Popen(
+            [sys.executable, "-m", command.__name__, *arguments],
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        while process.poll() is None and len(list(target.rglob("*.wav"))) < wanted:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
+    left = {path: path.stat().st_mtime_ns for path in target.rglob("samples/*.json")}
+    command.main(arguments)
+    assert contents(tmp_path) == contents(dump)
+    assert all(path.stat().st_mtime_ns == mtime for path, mtime in left.items())
+
+
+def test_changed_options_are_not_mistaken_for_finished_work(
+    data: Path, tmp_path: Path
+) -> None:
+    sizes = {"test_ts1": 2}
+    simulate(data, tmp_path, sizes, OPTIONS, seed=5)
+    before = contents(tmp_path / "raw/test_ts1/wav")
+    simulate(data, tmp_path, sizes, replace(OPTIONS, snr=(40, 40)), seed=5)
+    after = contents(tmp_path / "raw/test_ts1/wav")
+    assert before.keys() == after.keys()
+    assert all(before[name] != after[name] for name in before)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"snr": (5, 0)}, "--snr 5 0"),
+        ({"pause_share": 1.5}, "--pause_share 1.5"),
+        ({"ts0": 0, "ts1": 0, "ts2": 0, "its": 0}, "--ts0 --ts1 --ts2 --its"),
+        ({"target": "late"}, "--target late"),
+        ({"clips_per_speaker": 1}, "--clips_per_speaker 1"),
+        ({"seconds": 3.0}, "--seconds 3.0"),
+    ],
+)
+def test_bad_options(options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(OPTIONS, **options)
+
+
+def test_missing_stage_and_full_disk(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file; run the stage"):
+        simulate(tmp_path / "nothing", tmp_path / "dump", {"dev": 1}, OPTIONS)
+    with pytest.raises(UserError, match="GB free"):
+        check_disk(tmp_path / "a" / "b", 10**18)
+    with pytest.raises(UserError, match="GB free"):
+        simulate(data, tmp_path / "dump", {"dev": 10**12}, OPTIONS)
+    assert not (tmp_path / "dump").exists()
+
+
+def test_silent_stretch_is_an_error(data: Path, tmp_path: Path) -> None:
+    base: Inventory = load_inventory(data / "test")
+    write_audio(tmp_path / "zero.wav", np.zeros(200000, np.float32))
+    inventory = replace(base, wavs=dict.fromkeys(base.wavs, str(tmp_path / "zero.wav")))
+    clips = plan_clips(inventory, OPTIONS, 5)
+    with pytest.raises(UserError, match="zero.wav: silent over a whole"):
+        simulate_sample(inventory, clips, OPTIONS, 5, "test_ts2", 0)
+    with pytest.raises(UserError, match="zero.wav: silent over a whole"):
+        render_clip(inventory, next(iter(clips.values()))[0], OPTIONS, 5)
