@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2034
 preset_summary="for tests: a few samples, one epoch"
 methods="b1 s"
+nj=1
 rooms="4 2 2"
 local_data_opts="--voices 20 --utterances 3 --noises 3 2 2 --noise_seconds 6"
 num_train=16
