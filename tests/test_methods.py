@@ -167,6 +167,14 @@ def test_prepare_refuses_other_options_and_other_data(plan, tmp_path):
     assert (one.exp / training.CONFIG).read_text() == before
 
 
+def test_prepare_resumes_with_options_that_do_not_matter(plan):
+    one = plan.student(METHODS["b2"], 0, forked=False)
+    training.prepare(one.exp, one.config)
+    (one.exp / "checkpoint.pth").write_bytes(b"x")
+    assert training.prepare(one.exp, {**one.config, "num_workers": 3}) == "resume"
+    assert yaml.safe_load((one.exp / training.CONFIG).read_text())["num_workers"] == 3
+
+
 def test_prepare_names_missing_data(plan, tmp_path):
     (tmp_path / "dump/enroll/dev/vectors.npz").unlink()
     one = plan.student(METHODS["b2"], 0, forked=False)

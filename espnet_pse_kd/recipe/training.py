@@ -27,6 +27,18 @@ INPUTS = "inputs.json"
 CHECKPOINT = "checkpoint.pth"
 TEACHER_MODEL = "valid.acc.best.pth"
 
+HARMLESS = frozenset(
+    [
+        "log_interval",
+        "num_att_plot",
+        "num_workers",
+        "resume",
+        "use_matplotlib",
+        "use_tensorboard",
+    ]
+)
+"""Options that may change between two runs of a training: they do not affect it."""
+
 _SIGNALS = (
     ("wav.scp", "speech_mix", "sound"),
     ("spk1.scp", "speech_ref1", "sound"),
@@ -150,9 +162,12 @@ def prepare(exp: Path, config: Mapping[str, Any]) -> str:
     if begun:
         _compare(exp, "options", read_yaml(exp / CONFIG), dict(config))
         _compare(exp, "data", json.loads((exp / INPUTS).read_text()), inputs)
-        return "finished" if is_finished(exp) else "resume"
+        if is_finished(exp):
+            return "finished"
     with atomic_open(exp / CONFIG) as file:
         yaml.safe_dump(dict(config), file, sort_keys=False, allow_unicode=True)
+    if begun:
+        return "resume"
     with atomic_open(exp / INPUTS) as file:
         json.dump(inputs, file, indent=1)
     return "new"
@@ -167,7 +182,8 @@ def is_finished(exp: Path) -> bool:
 def _compare(
     exp: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
-    changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+    keys = {*before, *now} - HARMLESS
+    changed = sorted(k for k in keys if before.get(k) != now.get(k))
     if changed:
         key = changed[0]
         raise UserError(
