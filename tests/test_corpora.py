@@ -21,6 +21,7 @@ from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
+from espnet_pse_kd.speaker import load_speaker_encoder
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,24 @@ def test_voice_table_and_grammar() -> None:
     words = {word for sentence in sentences for word in sentence.split()}
     assert 150 <= len(words) <= 300
     assert all(word.isalpha() and word.islower() for word in words)
+
+
+@pytest.mark.dev
+def test_voices_are_distinct() -> None:
+    """Takes a minute: the d-vectors of all voices, each speaking other sentences."""
+    encoder = load_speaker_encoder("ge2e")
+    rng = np.random.default_rng(0)
+    vectors = np.stack(
+        [
+            encoder.embed(
+                np.concatenate([espeak.draw_utterance(rng, v)[1] for _ in range(3)])
+            )
+            for v in espeak.read_voices()
+        ]
+    )
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -1)
+    assert cosines.max() < 0.9
 
 
 def test_absent_variant_is_an_error_not_the_default() -> None:

@@ -31,7 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="simulated rooms per split; 0 0 0 for measured rooms only",
     )
     add = parser.add_argument_group("--corpus espeak").add_argument
-    add("--voices", type=int, default=215, help="voices, of all splits together")
+    add("--voices", type=int, default=203, help="voices, of all splits together")
     add("--utterances", type=int, default=10, help="utterances per voice")
     add(
         "--noises",

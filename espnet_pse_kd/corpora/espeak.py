@@ -202,7 +202,7 @@ def split_voices(voices: list[Voice], seed: int) -> dict[str, list[Voice]]:
 
 def prepare_espeak(
     data_dir: Path,
-    voices: int = 215,
+    voices: int = 203,
     utterances: int = 10,
     noises: tuple[int, int, int] = (60, 20, 40),
     noise_seconds: float = 20.0,
