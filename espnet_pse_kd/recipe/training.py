@@ -344,7 +344,7 @@ def run_all(trainings: Sequence[Training], backend: Backend) -> None:
         if state != "finished":
             waiting.append(one)
     parallel = max(1, min(backend.parallel, len(waiting)))
-    threads = max(1, (os.cpu_count() or 1) // parallel)
+    threads = max(1, len(os.sched_getaffinity(0)) // parallel)
     with ThreadPoolExecutor(parallel) as pool:
         codes = list(pool.map(lambda one: _run(one, backend, threads), waiting))
     failed = [one.exp for one, code in zip(waiting, codes) if code]
@@ -357,7 +357,8 @@ def _run(one: Training, backend: Backend, threads: int) -> int:
     command = [
         *backend.command,
         str(log),
-        *("env", f"OMP_NUM_THREADS={threads}"),
+        # Threads that spin while they wait make a shared machine many times slower.
+        *("env", f"OMP_NUM_THREADS={threads}", "OMP_WAIT_POLICY=PASSIVE"),
         *(sys.executable, "-m", one.program),
         *("--config", str(one.exp / CONFIG), "--output_dir", str(one.exp)),
         *("--resume", "true", *backend.arguments),
