@@ -155,7 +155,7 @@ def test_a_second_run_trains_nothing_and_other_options_are_refused(reference):
         env=environment(),
     )
     assert refused.returncode == 2
-    assert "trained with other options (max_epoch: '2', now '3')" in refused.stderr
+    assert "it was trained with other options" in refused.stderr
     assert model.stat().st_mtime_ns == before
 
 
@@ -167,12 +167,8 @@ def test_killed_stages_resume_to_the_same(reference, tmp_path):
     dump = tmp_path / "dump"
     run_and_kill(tmp_path, lambda: any(dump.rglob("*.wav")), *stage(2))
     run(tmp_path, *stage(2))
-    vectors = ("vectors.npz", "window_vectors")
-    undisturbed = {
-        name: data
-        for name, data in contents(reference / "dump").items()
-        if not any(word in name for word in vectors)
-    }
+    files = contents(reference / "dump").items()
+    undisturbed = {name: data for name, data in files if "vectors" not in name}
     assert contents(dump) == undisturbed
 
     run(tmp_path, *stage(3))
