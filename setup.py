@@ -1,4 +1,4 @@
-"""Packaging. Versions are lower bounds; the reasons for upper bounds stand beside them."""
+"""Packaging. Versions are lower bounds."""
 
 import re
 from pathlib import Path

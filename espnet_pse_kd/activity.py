@@ -25,7 +25,8 @@ def frame_power(x: Tensor) -> Tensor:
         x: (..., N)
 
     Returns:
-        (..., T) with ``T = ceil(N / 256) + 1``. Samples outside the signal count as zero.
+        (..., T) with ``T = ceil(N / 256) + 1``. Samples outside the signal count
+        as zero.
     """
     return pad_to_frames(x).unfold(-1, WINDOW, HOP).square().mean(-1)
 

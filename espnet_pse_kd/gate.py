@@ -52,9 +52,9 @@ class GateOutput(NamedTuple):
 class Gate:
     """Turns the teacher's posteriors into weights of the student's loss frames.
 
-    ``none``: w = 1. ``hard``: w = 0 where q > theta (or where tss is the argmax), else 1.
-    ``soft``: w = (1 - q)^kappa. ``constant``: w = ``constant`` on every gated frame, the
-    control without the teacher's timing.
+    ``none``: w = 1. ``hard``: w = 0 where q > theta (or where tss is the argmax),
+    else 1. ``soft``: w = (1 - q)^kappa. ``constant``: w = ``constant`` on every gated
+    frame, the control without the teacher's timing.
 
     Attributes:
         mode: "none", "hard", "soft" or "constant".

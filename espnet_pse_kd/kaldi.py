@@ -54,7 +54,7 @@ def read_table(path: str | Path) -> dict[str, str]:
 
 
 def write_table(path: str | Path, table: Mapping[str, object]) -> None:
-    """Write ``key value`` lines sorted by key (as ``LC_ALL=C sort`` does), atomically."""
+    """Write ``key value`` lines atomically, sorted as ``LC_ALL=C sort`` does."""
     with atomic_open(path) as file:
         for key in sorted(table, key=str.encode):
             file.write(f"{key} {table[key]}\n")

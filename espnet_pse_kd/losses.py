@@ -152,7 +152,7 @@ def negative_snr(target: Tensor, estimate: Tensor, ceiling_db: float = 30.0) -> 
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """Frames that belong to each sample: bool (B, frames) from lengths (B,) in samples."""
+    """Frames that belong to each sample: bool (B, frames), from (B,) in samples."""
     count = (lengths + HOP - 1).div(HOP, rounding_mode="floor") + 1
     return torch.arange(frames, device=lengths.device) < count[:, None]
 

@@ -20,7 +20,7 @@ def _window(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def num_frames(samples: int, hop: int = HOP) -> int:
-    """Number of frames that cover a signal when frame ``t`` is centred on ``hop * t``."""
+    """Number of frames that cover a signal: frame ``t`` is centred on ``hop * t``."""
     return -(-samples // hop) + 1
 
 
