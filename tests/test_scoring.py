@@ -23,6 +23,7 @@ from espnet_pse_kd.recipe.trials import (
 
 RATE = 16000
 SPEAKERS = ("anna", "ben")
+ROOMS = ("measured:r1", "room_test_s0_00001")
 EXPERIMENT = "pse_small_s_seed1"
 
 
@@ -51,7 +52,7 @@ def write_set(root, scenario, trials=2):
             write_audio(path, signal)
             tables[name][uid] = str(path)
         speaker = SPEAKERS[k % len(SPEAKERS)]
-        facts.append({"uid": uid, "target": speaker, "room": "measured:r1", "snr": 5.0})
+        facts.append({"uid": uid, "target": speaker, "room": ROOMS[k % 2], "snr": 5.0})
     for name, table in tables.items():
         write_table(folder / name, table)
     uids = list(tables["wav.scp"])
@@ -225,6 +226,7 @@ def test_results(run, root):
         "|pvad_set|TS3|",
         "## TS2: target + interferer + noise",
         "no ASR scores",
+        "|clean, measured|1|1|",
     ):
         assert expected in text
     separation = text[text.index("## TS2") :]

@@ -130,6 +130,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
 _WORDS = ("word_errors", "word_deletions", "word_insertions")
 
 
+STRATA = {"False": "simulated", "True": "measured"}
+STRATA_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, median")
+
+
 class Scores:
     """The rows of ``exp/scores.csv`` as columns, with NaN for what is undefined."""
 
@@ -138,13 +142,13 @@ class Scores:
             {**row, "minutes": str(float(row["seconds"]) / 60)} for row in rows
         ]
 
-    def select(self, system: str, scenario: str) -> Scores:
-        """Rows of one system in one scenario."""
+    def select(self, **wanted: str) -> Scores:
+        """Rows whose columns have the wanted texts."""
         chosen = Scores.__new__(Scores)
         chosen.rows = [
             row
             for row in self.rows
-            if row["system"] == system and row["scenario"] == scenario
+            if all(row[name] == text for name, text in wanted.items())
         ]
         return chosen
 
@@ -168,15 +172,16 @@ class Scores:
         )
 
 
-def cell(column: Column, interval: Interval) -> str:
-    """``value [low, high]``, or a dash where nothing is defined."""
+def cell(column: Column, interval: Interval, speakers: int) -> str:
+    """``value [low, high]``, with n where not all ``speakers`` count; a dash for none."""
     if not math.isfinite(interval.value):
         return DASH
     value, low, high = (
         f"{column.scale * number + 0.0:.{column.digits}f}"
         for number in (interval.value, interval.low, interval.high)
     )
-    return f"{value} [{low}, {high}]"
+    fewer = f" (n={interval.speakers})" if interval.speakers < speakers else ""
+    return f"{value} [{low}, {high}]{fewer}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -187,10 +192,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def word_note(scores: Scores, scenario: str) -> str | None:
     """Why the word error columns of a scenario show dashes; None where they count."""
-    if scenario == "ts3":
-        clean = scores.select("clean", "ts2")
-    else:
-        clean = scores.select("clean", scenario)
+    clean = scores.select(
+        system="clean", scenario="ts2" if scenario == "ts3" else scenario
+    )
     interval = clean.interval(Column("", ("word_errors", "words"), ratio))
     if not interval.trials:
         return "no ASR scores, or no transcripts"
@@ -203,35 +207,64 @@ def word_note(scores: Scores, scenario: str) -> str | None:
 
 
 def scenario_tables(scores: Scores, scenario: str) -> list[str]:
-    """The tables of one scenario, one per question, columns that apply only."""
-    if scenario not in scores.names("scenario"):
+    """The tables of one scenario, one per question, with the columns that apply."""
+    chosen = scores.select(scenario=scenario)
+    if not chosen.rows:
         return []
     lines = [f"## {scenario.upper()}: {SCENARIOS[scenario]}", ""]
-    note = word_note(scores, scenario)
+    lines += question_tables(chosen, scenario, word_note(scores, scenario))
+    return lines + room_table(chosen, scenario)
+
+
+def question_tables(scores: Scores, scenario: str, note: str | None) -> list[str]:
+    """One table per question; word errors are dashes where ``note`` says why."""
+    lines = []
     for title, columns in TABLES.items():
         columns = [column for column in columns if scenario in column.scenarios]
-        if note:
-            lost = [c.title for c in columns if c.keys[0] in _WORDS]
-        else:
-            lost = []
         if not columns:
             continue
-        rows = []
-        for system in scores.names("system"):
-            chosen = scores.select(system, scenario)
-            if not chosen.rows:
-                continue
-            cells = [
-                DASH if column.title in lost else cell(column, chosen.interval(column))
-                for column in columns
-            ]
-            speakers = str(len(chosen.names("target")))
-            rows.append([system, speakers, str(len(chosen.rows)), *cells])
+        lost = [c for c in columns if note and c.keys[0] in _WORDS]
+        rows = [
+            _row(system, chosen, columns, lost)
+            for system in scores.names("system")
+            if (chosen := scores.select(system=system)).rows
+        ]
         header = ["system", "speakers", "trials", *(c.title for c in columns)]
         lines += [f"### {title}", "", *table(header, rows), ""]
         if lost:
-            lines += [f"{', '.join(lost)}: dashes, because {note}.", ""]
+            names = ", ".join(column.title for column in lost)
+            lines += [f"{names}: dashes, because {note}.", ""]
     return lines
+
+
+def room_table(scores: Scores, scenario: str) -> list[str]:
+    """The main figures by kind of room, where a scenario has both kinds."""
+    if len(scores.names("measured_room")) < 2:
+        return []
+    columns = [
+        column
+        for column in (c for columns in TABLES.values() for c in columns)
+        if column.title in STRATA_TITLES and scenario in column.scenarios
+    ]
+    rows = [
+        _row(f"{system}, {name}", chosen, columns, [])
+        for system in scores.names("system")
+        for key, name in STRATA.items()
+        if (chosen := scores.select(system=system, measured_room=key)).rows
+    ]
+    header = ["system, room", "speakers", "trials", *(c.title for c in columns)]
+    return ["### By room", "", *table(header, rows), ""]
+
+
+def _row(
+    name: str, scores: Scores, columns: Sequence[Column], lost: Sequence[Column]
+) -> list[str]:
+    speakers = len(scores.names("target"))
+    cells = [
+        DASH if column in lost else cell(column, scores.interval(column), speakers)
+        for column in columns
+    ]
+    return [name, str(speakers), str(len(scores.rows)), *cells]
 
 
 def training_facts(folder: Path) -> dict[str, Any]:
@@ -369,7 +402,7 @@ def write_results(
     lines += [f"- training mix: {training_mix}"]
     lines += [
         "- every cell: value [95 % interval], resampling target speakers and seeds "
-        "jointly, 2,000 draws; n is the column `speakers`",
+        "jointly, 2,000 draws; n is the column `speakers`, or stands in the cell",
         "- TSOS is the scale-free form over target-active frames unless stated; an "
         "oracle Wiener mask scores on it too",
         "- WER and DEL: one ASR, greedy CTC, for all rows; DNSMOS: a fixed subset of "
