@@ -173,7 +173,7 @@ class Scores:
 
 
 def cell(column: Column, interval: Interval, speakers: int) -> str:
-    """``value [low, high]``, with n where not all ``speakers`` count; a dash for none."""
+    """``value [low, high]``, and n where it is below ``speakers``; or a dash."""
     if not math.isfinite(interval.value):
         return DASH
     value, low, high = (
