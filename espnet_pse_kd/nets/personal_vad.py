@@ -47,7 +47,7 @@ class PersonalVAD(nn.Module):
     Shapes: B samples, N audio samples, T = ceil(N / 160) + 1 frames, frame ``t``
     centred on sample ``160 t``, K = ceil(N / 4000) + 1 window vectors, D size of a
     vector. With ``et``, not bidirectional, a frame sees 200 samples beyond its
-    centre. 0.14 M parameters by default.
+    centre. 0.15 M parameters by default.
 
     Args:
         conditioning: ``et``, ``st`` or ``set``.
@@ -57,6 +57,7 @@ class PersonalVAD(nn.Module):
         injection: how the enrolment vector enters, ``film`` or ``concat``.
         dropout: on the input of every layer but the first.
         embedding_dim: D.
+        comparisons: C, learned similarities of window vector and enrolment.
         window_hop: samples between the centres of window vectors.
 
     Raises:
@@ -74,6 +75,7 @@ class PersonalVAD(nn.Module):
         injection: Injection = "film",
         dropout: float = 0.0,
         embedding_dim: int = 256,
+        comparisons: int = 32,
         window_hop: int = WINDOW_HOP,
     ) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class PersonalVAD(nn.Module):
         self.film = self.uses_vector and injection == "film"
         self.bidirectional = bidirectional
         self.window_hop = window_hop
-        inputs = BANDS + _SCORES * self.uses_scores
+        inputs = BANDS + (_SCORES + comparisons) * self.uses_scores
         if self.uses_vector and not self.film:
             inputs += embedding_dim
         self.project = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU())
@@ -99,7 +101,11 @@ class PersonalVAD(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(width, len(CLASSES))
+        for film in self.films:
+            nn.init.zeros_(film.weight)
+            nn.init.zeros_(film.bias)
         if self.uses_scores:
+            self.compare = nn.Linear(embedding_dim, comparisons)
             # GE2E cosines: about 0.55 for another speaker, 0.85 for the same.
             self.score_offset = nn.Parameter(torch.tensor([0.7, -0.1]))
             self.score_scale = nn.Parameter(torch.full((_SCORES,), 8.0))
@@ -129,15 +135,17 @@ class PersonalVAD(nn.Module):
             if window_vectors is None:
                 raise ValueError("conditioning st and set need window_vectors")
             scores = self._scores(enrolment, window_vectors, frames)
-            x = torch.cat([x, scores], -1)  # [B, T, 40 + 2]
+            x = torch.cat([x, scores], -1)  # [B, T, 40 + 2 + C]
+        # A unit vector has entries of order D^-1/2, too faint to learn from.
+        speaker = enrolment[:, None] * enrolment.shape[-1] ** 0.5  # [B, 1, D]
         if self.uses_vector and not self.film:
-            x = torch.cat([x, enrolment[:, None].expand(-1, frames, -1)], -1)
+            x = torch.cat([x, speaker.expand(-1, frames, -1)], -1)
         x = self.project(x)  # [B, T, H]
         for index, layer in enumerate(self.layers):
             if index:
                 x = self.dropout(x)
             if self.film:
-                gain, shift = self.films[index](enrolment)[:, None].chunk(2, -1)
+                gain, shift = self.films[index](speaker).chunk(2, -1)
                 x = x * (1 + gain) + shift  # [B, T, H]
             x, _ = layer(x)  # [B, T, H]
         return self.classify(x)  # [B, T, 3]
@@ -156,15 +164,22 @@ class PersonalVAD(nn.Module):
         return ((relative + 1e-6).log() + 8.0) / 3.0
 
     def _scores(self, enrolment: Tensor, vectors: Tensor, frames: int) -> Tensor:
-        """Scaled cosines at the frames: (B, D), (B, K, D) -> (B, T, 2)."""
-        cosine = (vectors * enrolment[:, None]).sum(-1)  # [B, K]
+        """Similarities at the frames: (B, D), (B, K, D) -> (B, T, 2 + C).
+
+        Beside the scaled cosine and its distance from the best one, C learned
+        weighted cosines: mixtures do not change all entries of a vector alike.
+        """
+        product = vectors * enrolment[:, None]  # [B, K, D]
+        cosine = product.sum(-1)  # [B, K]
         if self.bidirectional:
             best = cosine.amax(1, keepdim=True)
         else:
             best = cosine.cummax(1).values
         scores = torch.stack([cosine, cosine - best], -1)  # [B, K, 2]
-        scores = resample_frames(scores, self.window_hop, HOP, frames)  # [B, T, 2]
-        return (scores - self.score_offset) * self.score_scale
+        scores = (scores - self.score_offset) * self.score_scale
+        compared = self.compare(product * product.shape[-1])  # [B, K, C]
+        scores = torch.cat([scores, compared], -1)  # [B, K, 2 + C]
+        return resample_frames(scores, self.window_hop, HOP, frames)
 
 
 def weighted_pairwise_loss(
