@@ -224,7 +224,7 @@ def test_it_learns() -> None:
     windows = torch.nn.functional.normalize(
         target * enrolment[:, None] + (1 - target) * other[:, None], dim=-1
     )
-    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(40):
         optimizer.zero_grad()
         logits = net(mixture, enrolment, windows)

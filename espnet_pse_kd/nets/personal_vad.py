@@ -102,7 +102,7 @@ class PersonalVAD(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(width, len(CLASSES))
         for film in self.films:
-            nn.init.zeros_(film.weight)
+            nn.init.normal_(film.weight, std=0.2 * embedding_dim**-0.5)
             nn.init.zeros_(film.bias)
         if self.uses_scores:
             self.compare = nn.Linear(embedding_dim, comparisons)
