@@ -18,3 +18,4 @@ pse_args="--batch_size 4 --num_workers 0"
 train_jobs=2
 disk_gib=1
 stage_minutes="1 1 1 1 1 1 1 1"
+asr_config=conf/tuning/train_asr_debug.yaml

@@ -10,6 +10,6 @@ pvad_epochs=6
 trunk_epochs=6
 pse_epochs=9
 dnsmos_trials=40
-train_jobs=2
+train_jobs=3
 disk_gib=8
 stage_minutes="5 4 8 6 50 2 10 1"

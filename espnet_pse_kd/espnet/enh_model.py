@@ -231,7 +231,7 @@ def _gate_stats(gating: GateOutput, lengths: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def si_sdr_improvement(target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-    """Mean improvement of SI-SDR over the samples whose target speaks, in dB.
+    """Mean improvement of SI-SDR over the disturbed samples with target speech, in dB.
 
     A monitor of training. The scores of the recipe come from `espnet_pse_kd.metrics`.
 
@@ -241,11 +241,12 @@ def si_sdr_improvement(target: Tensor, estimate: Tensor, mixture: Tensor) -> Ten
         mixture: (B, N)
 
     Returns:
-        scalar; nan if no target speaks.
+        scalar; nan if there is no such sample.
     """
-    speaks = activity(target).any(-1)  # [B]
-    gain = _si_sdr(target, estimate) - _si_sdr(target, mixture)  # [B]
-    return gain[speaks].mean()
+    before = _si_sdr(target, mixture)  # [B]
+    # A clean mixture cannot be improved; its loss would drown the others' gain.
+    counted = activity(target).any(-1) & (before < 30.0)
+    return (_si_sdr(target, estimate) - before)[counted].mean()
 
 
 def _si_sdr(target: Tensor, estimate: Tensor, floor: float = 1e-8) -> Tensor:
