@@ -103,3 +103,12 @@ def test_espnet3_tables_are_recognised():
 
 def test_register_ignores_modules_without_tables():
     registry.register(ModuleType("espnet3.systems.tse.task"))
+
+
+def test_an_old_espnet_is_named_with_the_remedy():
+    from espnet_pse_kd.espnet import check_espnet
+
+    check_espnet("202609")
+    check_espnet("202611.post1")
+    with pytest.raises(ImportError, match=r"202511 is too old; run: pip install"):
+        check_espnet("202511")
