@@ -16,6 +16,12 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--train", type=Path, default=Path("data/train/speech"), help="clean speech")
     add("--valid", type=Path, default=Path("data/dev/speech"), help="clean speech")
+    add(
+        "--rooms",
+        type=Path,
+        default=Path("data/train/rir/wav.scp"),
+        help="rooms the training speech goes through; none where there is no such file",
+    )
     add("--output", type=Path, default=Path("exp/asr_ctc"), help="folder to write")
     add("--config", type=Path, default=Path("conf/train_asr_ctc.yaml"))
     add("--units", type=int, default=150, help="sentencepiece units at most")
@@ -30,7 +36,13 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_pse_kd.recipe.asr import train_asr
 
     train_asr(
-        args.train, args.valid, args.output, args.config, args.units, args.threads
+        args.train,
+        args.valid,
+        args.output,
+        args.config,
+        args.units,
+        args.threads,
+        rooms=args.rooms if args.rooms.is_file() else None,
     )
 
 
