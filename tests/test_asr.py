@@ -1,5 +1,6 @@
 """The scoring ASR's data, units and decoding rules, without ESPnet."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from espnet_pse_kd.audio import read_audio, write_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.recipe import asr
+from espnet_pse_kd.recipe.lexicon import Lexicon
 
 
 @pytest.fixture
@@ -66,6 +68,10 @@ def test_units_hold_blank_first_and_every_letter(tmp_path):
     assert (listed[0], listed[1], listed[-1]) == asr.SPECIAL
     assert set("onetwhr") <= set(listed) and len(listed) == len(set(listed))
     assert model.is_file()
+    lexicon = read_table(tmp_path / asr.LEXICON)
+    assert {w: p.replace(" ", "") for w, p in lexicon.items()} == {
+        word: "\u2581" + word for word in ("one", "two", "three")
+    }
 
 
 def test_greedy_rule_drops_repeats_then_blanks():
@@ -73,8 +79,41 @@ def test_greedy_rule_drops_repeats_then_blanks():
     recognizer.blank = 0
     recognizer.tokens = SimpleNamespace(ids2tokens=lambda ids: [str(k) for k in ids])
     recognizer.text = SimpleNamespace(tokens2text=" ".join)
-    assert recognizer._words([0, 3, 3, 0, 3, 5, 5, 0, 0]) == "3 3 5"
-    assert recognizer._words([0, 0]) == ""
+    recognizer.lexicon = None
+    assert recognizer._words(np.eye(6)[[0, 3, 3, 0, 3, 5, 5, 0, 0]]) == "3 3 5"
+    assert recognizer._words(np.eye(6)[[0, 0]]) == ""
+
+
+def test_lexicon_finds_the_best_of_all_paths():
+    """Against every path of up to five frames, with equal units in a row."""
+    words = {"a": [1], "ab": [1, 2], "bb": [2, 2], "c": [3]}
+
+    def readings(units):
+        if not units:
+            return [[]]
+        return [
+            [word, *rest]
+            for word, spelled in words.items()
+            if units[: len(spelled)] == spelled
+            for rest in readings(units[len(spelled) :])
+        ]
+
+    def units(path):
+        return [a for a, b in zip(path, (0, *path), strict=False) if a != b and a]
+
+    rng = np.random.default_rng(0)
+    lexicon = Lexicon(words)
+    for frames in [1, 2, 3, 4, 5] * 8:
+        scores = np.log(rng.dirichlet(np.full(4, 0.3), frames) + 1e-9)
+        best = max(
+            (
+                path
+                for path in itertools.product(range(4), repeat=frames)
+                if readings(units(path))
+            ),
+            key=lambda path: sum(scores[t, u] for t, u in enumerate(path)),
+        )
+        assert lexicon.decode(scores) in readings(units(best))
 
 
 def test_batches_keep_order_and_stay_short():

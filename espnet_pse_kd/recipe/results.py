@@ -405,8 +405,8 @@ def write_results(
         "jointly, 2,000 draws; n is the column `speakers`, or stands in the cell",
         "- TSOS is the scale-free form over target-active frames unless stated; an "
         "oracle Wiener mask scores on it too",
-        "- WER and DEL: one ASR, greedy CTC, for all rows; DNSMOS: a fixed subset of "
-        "the trials",
+        "- WER and DEL: one ASR for all rows, best CTC path, no language model",
+        "- DNSMOS: a fixed subset of the trials",
         "",
     ]
     lines += experiment_table(systems) + teacher_table(expdir)
