@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Personalized speech enhancement with pVAD-gated cross-task distillation.
 #
-#   ./run.sh --stage 1 --stop_stage 8              the embedded corpus, 30 minutes
+#   ./run.sh --stage 1 --stop_stage 8              the embedded corpus, 30 to 45 minutes
 #   ./run.sh --corpus librispeech --librispeech DIR --noise DIR --preset small
 #   ./run.sh --help                                every option
 #
