@@ -294,3 +294,17 @@ def test_gate_cell():
     assert results.gate_cell(None) == "-"
     assert results.gate_cell(0.25) == "25.0 %"
     assert "idle" in results.gate_cell(0.0099)
+
+
+def test_a_fork_names_its_trunk_s_effort(tmp_path):
+    from espnet_pse_kd.recipe.results import effort_cells
+
+    trunk, fork = tmp_path / "exp/trunk", tmp_path / "exp/fork"
+    for folder, steps, seconds in ((trunk, 1500, 600), (fork, 1000, 90)):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(f'{{"wall_seconds": {seconds}}}')
+        line = f"2epoch results: [train] loss=1, total_count={steps}, [valid] loss=1"
+        (folder / "train.log").write_text(line)
+    assert effort_cells(fork) == ["1000", "1.5 min"]
+    (fork / "train_config.yaml").write_text("fork_checkpoint: exp/trunk/checkpoint.pth")
+    assert effort_cells(fork) == ["1000 + 1500", "1.5 min + 10.0 min"]

@@ -287,6 +287,24 @@ def training_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def trunk_of(folder: Path) -> Path | None:
+    """Folder of the training from which this one was forked, if it was."""
+    config = folder / "train_config.yaml"
+    if not config.is_file():
+        return None
+    origin = re.search(r"^fork_checkpoint: (.+)$", config.read_text(), re.MULTILINE)
+    return folder.parent / Path(origin[1]).parent.name if origin else None
+
+
+def effort_cells(folder: Path) -> list[str]:
+    """Steps and wall time of a training; what its trunk took stands behind a plus."""
+    folders = [folder, *filter(None, [trunk_of(folder)])]
+    steps = [str(training_facts(one).get("steps", DASH)) for one in folders]
+    walls = [read_json(one / "run.json").get("wall_seconds") for one in folders]
+    minutes = [DASH if wall is None else f"{wall / 60:.1f} min" for wall in walls]
+    return [" + ".join(steps), " + ".join(minutes)]
+
+
 def gate_cell(closed: float | None) -> str:
     """Share of gated frames with w < 0.5, marked where the gate does nothing."""
     if closed is None:
@@ -303,14 +321,12 @@ def experiment_table(systems: Sequence[System]) -> list[str]:
             continue
         run = read_json(system.folder / "run.json")
         facts = training_facts(system.folder)
-        wall = run.get("wall_seconds")
         rows.append(
             [
                 f"`{system.folder.name}`",
                 system.name,
                 str(system.seed),
-                str(facts.get("steps", DASH)),
-                DASH if wall is None else f"{wall / 60:.1f} min",
+                *effort_cells(system.folder),
                 str(run.get("commit") or DASH),
                 gate_cell(facts.get("closed")),
                 f"`{system.folder.name}/config.yaml`"
@@ -320,7 +336,8 @@ def experiment_table(systems: Sequence[System]) -> list[str]:
         )
     if not rows:
         return []
-    header = ["experiment", "system", "seed", "steps", "wall time", "commit"]
+    header = ["experiment", "system", "seed", "steps (own + trunk's)"]
+    header += ["wall time (own + trunk's)", "commit"]
     header += ["gated frames with w < 0.5", "config"]
     return ["## Experiments", "", *table(header, rows), ""]
 
