@@ -17,10 +17,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train", type=Path, default=Path("data/train/speech"), help="clean speech")
     add("--valid", type=Path, default=Path("data/dev/speech"), help="clean speech")
     add(
-        "--rooms",
+        "--room_table",
         type=Path,
-        default=Path("data/train/rir/wav.scp"),
-        help="rooms the training speech goes through; none where there is no such file",
+        help="rooms that the speech is put into; default: rir/wav.scp beside --train, "
+        "none where there is no such file",
     )
     add("--output", type=Path, default=Path("exp/asr_ctc"), help="folder to write")
     add("--config", type=Path, default=Path("conf/train_asr_ctc.yaml"))
@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     from espnet_pse_kd.recipe.asr import train_asr
 
+    rooms = args.room_table
+    if rooms is None:
+        beside = args.train.parent / "rir" / "wav.scp"
+        rooms = beside if beside.is_file() else None
     train_asr(
         args.train,
         args.valid,
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         args.config,
         args.units,
         args.threads,
-        rooms=args.rooms if args.rooms.is_file() else None,
+        rooms=rooms,
     )
 
 
