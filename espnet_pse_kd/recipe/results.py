@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import importlib.metadata
@@ -9,7 +10,7 @@ import math
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from espnet_pse_kd.metrics.intervals import (
     bootstrap_interval,
     mean,
     median,
+    paired_difference,
     ratio,
     worst,
 )
@@ -128,10 +130,48 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
 }
 _WORDS = ("word_errors", "word_deletions", "word_insertions")
-
+NOTES = (
+    "every cell: value [95 % interval], resampling target speakers and seeds jointly, "
+    "2,000 draws; n is the column `speakers`, or stands in the cell",
+    "paired differences: both systems' statistics on the same trials, under the same "
+    "draws; bold where the interval leaves zero out",
+    "TSOS is the scale-free form over target-active frames unless stated; an oracle "
+    "Wiener mask scores on it too",
+    "WER and DEL: one ASR for all rows, best CTC path, no language model",
+    "DNSMOS: a fixed subset of the trials",
+)
+"""What a reader of the tables must know."""
 
 STRATA = {"False": "simulated", "True": "measured"}
-STRATA_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, median")
+MAIN_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, median")
+"""Columns that are also shown by kind of room and as differences between systems."""
+CONTROLS = ("c_shuffle", "c_shift", "c_constant", "r_log")
+"""Methods that ``s`` must beat before its gate has shown anything (docs/method.md)."""
+PAIRS = (("s", "b2"), ("b2", "b1"), *(("s", control) for control in CONTROLS))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts, for Markdown and HTML alike.
+
+    Attributes:
+        title: its heading.
+        header: headings of the columns.
+        rows: texts, as many in each as the header has.
+        note: what stands below it.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self, level: int = 3) -> list[str]:
+        """Lines of Markdown, with an empty one at the end."""
+        body = [self.header, ["---"] * len(self.header), *self.rows]
+        lines = [f"{'#' * level} {self.title}", ""]
+        lines += [f"|{'|'.join(row)}|" for row in body]
+        return [*lines, "", *([self.note, ""] if self.note else [])]
 
 
 class Scores:
@@ -144,12 +184,19 @@ class Scores:
 
     def select(self, **wanted: str) -> Scores:
         """Rows whose columns have the wanted texts."""
-        chosen = Scores.__new__(Scores)
-        chosen.rows = [
-            row
-            for row in self.rows
-            if all(row[name] == text for name, text in wanted.items())
-        ]
+        return self._of(
+            [
+                row
+                for row in self.rows
+                if all(row[name] == text for name, text in wanted.items())
+            ]
+        )
+
+    @classmethod
+    def _of(cls, rows: list[dict[str, str]]) -> Scores:
+        """Rows of another `Scores`, which have their derived columns already."""
+        chosen = cls.__new__(cls)
+        chosen.rows = rows
         return chosen
 
     def column(self, name: str) -> np.ndarray:
@@ -160,16 +207,42 @@ class Scores:
         """Distinct texts of a column, in order of first appearance."""
         return list(dict.fromkeys(row[name] for row in self.rows))
 
+    def values(self, column: Column) -> np.ndarray:
+        """What the statistic of a column sees: (n,), or (n, 2) for a ratio."""
+        values = [np.minimum(self.column(key), column.cap) for key in column.keys]
+        return values[0] if len(values) == 1 else np.stack(values, -1)
+
     def interval(self, column: Column) -> Interval:
         """Statistic and interval of a column over speakers and seeds."""
-        values = [np.minimum(self.column(key), column.cap) for key in column.keys]
-        seeds = [int(row["seed"] or 0) for row in self.rows]
         return bootstrap_interval(
-            values[0] if len(values) == 1 else np.stack(values, -1),
-            [row["target"] for row in self.rows],
-            seeds,
+            self.values(column), self.speakers(), self.seeds(), column.statistic
+        )
+
+    def difference(self, column: Column, rival: Scores) -> Interval:
+        """What a column's statistic is above the rival's, over the trials of both."""
+        ours, theirs = (
+            {(row["uid"], row["seed"]): row for row in scores.rows}
+            for scores in (self, rival)
+        )
+        shared = [key for key in ours if key in theirs]
+        mine, other = (
+            self._of([rows[key] for key in shared]) for rows in (ours, theirs)
+        )
+        return paired_difference(
+            mine.values(column),
+            other.values(column),
+            mine.speakers(),
+            mine.seeds(),
             column.statistic,
         )
+
+    def speakers(self) -> list[str]:
+        """Target speaker of every row."""
+        return [row["target"] for row in self.rows]
+
+    def seeds(self) -> list[int]:
+        """Training seed of every row; 0 for a reference row, which has none."""
+        return [int(row["seed"] or 0) for row in self.rows]
 
 
 def cell(column: Column, interval: Interval, speakers: int) -> str:
@@ -177,17 +250,11 @@ def cell(column: Column, interval: Interval, speakers: int) -> str:
     if not math.isfinite(interval.value):
         return DASH
     value, low, high = (
-        f"{column.scale * number + 0.0:.{column.digits}f}"
+        f"{round(column.scale * number, column.digits) + 0.0:.{column.digits}f}"
         for number in (interval.value, interval.low, interval.high)
     )
     fewer = f" (n={interval.speakers})" if interval.speakers < speakers else ""
     return f"{value} [{low}, {high}]{fewer}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"|{'|'.join(line)}|" for line in lines]
 
 
 def word_note(scores: Scores, scenario: str) -> str | None:
@@ -206,19 +273,18 @@ def word_note(scores: Scores, scenario: str) -> str | None:
     return None
 
 
-def scenario_tables(scores: Scores, scenario: str) -> list[str]:
+def scenario_tables(scores: Scores, scenario: str) -> list[Table]:
     """The tables of one scenario, one per question, with the columns that apply."""
     chosen = scores.select(scenario=scenario)
     if not chosen.rows:
         return []
-    lines = [f"## {scenario.upper()}: {SCENARIOS[scenario]}", ""]
-    lines += question_tables(chosen, scenario, word_note(scores, scenario))
-    return lines + room_table(chosen, scenario)
+    tables = question_tables(chosen, scenario, word_note(scores, scenario))
+    return [*tables, *room_table(chosen, scenario)]
 
 
-def question_tables(scores: Scores, scenario: str, note: str | None) -> list[str]:
+def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Table]:
     """One table per question; word errors are dashes where ``note`` says why."""
-    lines = []
+    tables = []
     for title, columns in TABLES.items():
         columns = [column for column in columns if scenario in column.scenarios]
         if not columns:
@@ -230,22 +296,23 @@ def question_tables(scores: Scores, scenario: str, note: str | None) -> list[str
             if (chosen := scores.select(system=system)).rows
         ]
         header = ["system", "speakers", "trials", *(c.title for c in columns)]
-        lines += [f"### {title}", "", *table(header, rows), ""]
-        if lost:
-            names = ", ".join(column.title for column in lost)
-            lines += [f"{names}: dashes, because {note}.", ""]
-    return lines
+        names = ", ".join(column.title for column in lost)
+        why = f"{names}: dashes, because {note}." if lost else ""
+        tables.append(Table(title, header, rows, why))
+    return tables
 
 
-def room_table(scores: Scores, scenario: str) -> list[str]:
+def main_columns(scenario: str) -> list[Column]:
+    """The few columns that answer the paper's question in a scenario."""
+    every = (column for columns in TABLES.values() for column in columns)
+    return [c for c in every if c.title in MAIN_TITLES and scenario in c.scenarios]
+
+
+def room_table(scores: Scores, scenario: str) -> list[Table]:
     """The main figures by kind of room, where a scenario has both kinds."""
     if len(scores.names("measured_room")) < 2:
         return []
-    columns = [
-        column
-        for column in (c for columns in TABLES.values() for c in columns)
-        if column.title in STRATA_TITLES and scenario in column.scenarios
-    ]
+    columns = main_columns(scenario)
     rows = [
         _row(f"{system}, {name}", chosen, columns, [])
         for system in scores.names("system")
@@ -253,13 +320,63 @@ def room_table(scores: Scores, scenario: str) -> list[str]:
         if (chosen := scores.select(system=system, measured_room=key)).rows
     ]
     header = ["system, room", "speakers", "trials", *(c.title for c in columns)]
-    return ["### By room", "", *table(header, rows), ""]
+    return [Table("By room", header, rows)]
+
+
+def comparisons(systems: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of `PAIRS` that are among the systems, within each configuration.
+
+    A system is called by its method, or ``<configuration>_<method>`` where there are
+    several configurations, see `trials.find_systems`.
+    """
+    heads = dict.fromkeys(
+        name.removesuffix(method)
+        for name in systems
+        for method, _ in PAIRS
+        if name == method or name.endswith(f"_{method}")
+    )
+    pairs = [(head + one, head + rival) for head in heads for one, rival in PAIRS]
+    return [pair for pair in pairs if set(pair) <= set(systems)]
+
+
+def difference_table(scores: Scores, scenario: str) -> list[Table]:
+    """Paired differences of the main figures, where there is something to compare."""
+    columns = main_columns(scenario)
+    rows = []
+    for one, rival in comparisons(scores.names("system")):
+        pair = [scores.select(scenario=scenario, system=n) for n in (one, rival)]
+        if not all(part.rows for part in pair):
+            continue
+        cells = [_difference_cell(column, *pair) for column in columns]
+        rows.append([f"{one} - {rival}", *cells])
+    if not rows:
+        return []
+    header = ["systems", *(column.title for column in columns)]
+    return [Table(scenario.upper(), header, rows)]
+
+
+def difference_tables(scores: Scores) -> list[Table]:
+    """`difference_table` of every scenario in which the paper's question is asked."""
+    return [
+        table
+        for scenario in ("ts1", "ts2", "ts3")
+        for table in difference_table(scores, scenario)
+    ]
+
+
+def _difference_cell(column: Column, ours: Scores, theirs: Scores) -> str:
+    """The difference and its interval; bold where the interval leaves zero out."""
+    interval = ours.difference(column, theirs)
+    finer = dataclasses.replace(column, digits=column.digits + 1)
+    text = cell(finer, interval, len(set(ours.speakers())))
+    sure = interval.low > 0 or interval.high < 0
+    return f"**{text}**" if sure else text
 
 
 def _row(
     name: str, scores: Scores, columns: Sequence[Column], lost: Sequence[Column]
 ) -> list[str]:
-    speakers = len(scores.names("target"))
+    speakers = len(set(scores.speakers()))
     cells = [
         DASH if column in lost else cell(column, scores.interval(column), speakers)
         for column in columns
@@ -267,23 +384,42 @@ def _row(
     return [name, str(speakers), str(len(scores.rows)), *cells]
 
 
+_EPOCH = re.compile(r"(\d+)epoch results: (.+)")
+_FIGURE = re.compile(r"\b(\w+)=(nan|-?inf|[-+.\de]+)")
+
+
+def training_log(folder: Path) -> dict[int, dict[str, float]]:
+    """Figures of every epoch in the log of a training, named ``phase.key``.
+
+    An epoch that a killed training repeated counts as it was at last.
+    """
+    log = folder / "train.log"
+    if not log.is_file():
+        return {}
+    epochs = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if found := _EPOCH.search(line):
+            phases = re.split(r"\[(train|valid)\]", found[2])
+            epochs[int(found[1])] = {
+                f"{phase}.{key}": float(value)
+                for phase, text in zip(phases[1::2], phases[2::2])
+                for key, value in _FIGURE.findall(text)
+            }
+    return epochs
+
+
 def training_facts(folder: Path) -> dict[str, Any]:
     """What the log of a training says: ``steps`` and ``closed``, where it does.
 
     ``closed`` is the share of gated frames with a weight below 0.5 in the last epoch.
     """
-    log = folder / "train.log"
-    if not log.is_file():
-        return {}
+    epochs = training_log(folder)
+    last = epochs[max(epochs)] if epochs else {}
     facts: dict[str, Any] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if "epoch results: " not in line:
-            continue
-        trained = line.partition("[train]")[2].partition("[valid]")[0]
-        if found := re.search(r"\btotal_count=(\d+)", trained):
-            facts["steps"] = int(found[1])
-        if found := re.search(r"\bgate_closed=([-+.\de]+)", trained):
-            facts["closed"] = float(found[1])
+    if "train.total_count" in last:
+        facts["steps"] = int(last["train.total_count"])
+    if "train.gate_closed" in last:
+        facts["closed"] = last["train.gate_closed"]
     return facts
 
 
@@ -313,7 +449,7 @@ def gate_cell(closed: float | None) -> str:
     return f"{100 * closed:.1f} %{mark}"
 
 
-def experiment_table(systems: Sequence[System]) -> list[str]:
+def experiment_table(systems: Sequence[System]) -> list[Table]:
     """One line per trained experiment: how it came about."""
     rows = []
     for system in systems:
@@ -339,10 +475,10 @@ def experiment_table(systems: Sequence[System]) -> list[str]:
     header = ["experiment", "system", "seed", "steps (own + trunk's)"]
     header += ["wall time (own + trunk's)", "commit"]
     header += ["gated frames with w < 0.5", "config"]
-    return ["## Experiments", "", *table(header, rows), ""]
+    return [Table("Experiments", header, rows)]
 
 
-def teacher_table(expdir: Path) -> list[str]:
+def teacher_table(expdir: Path) -> list[Table]:
     """Scores of the personal VADs that were scored."""
     rows = []
     for path in sorted(expdir.glob("pvad_*/teacher_scores.json")):
@@ -359,28 +495,25 @@ def teacher_table(expdir: Path) -> list[str]:
         return []
     header = ["teacher", "scenario", "frames", "AP ns", "AP ntss", "AP tss"]
     header += ["AUC tss vs ntss", "calibration error"]
-    return ["## Teacher", "", *table(header, rows), ""]
+    return [Table("Teacher", header, rows)]
 
 
 def _number(value: float | None) -> str:
     return DASH if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def environments(repository: Path) -> list[str]:
+def environments(repository: Path) -> dict[str, str]:
     """ESPnet's section on date, versions and commit."""
     git = functools.partial(_git, repository)
-    return [
-        "## Environments",
-        "",
-        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
-        f"- python version: `{platform.python_version()}`",
-        f"- espnet version: `espnet {_version('espnet')}`",
-        f"- pytorch version: `pytorch {_version('torch')}`",
-        f"- espnet_pse_kd version: `{_version('espnet_pse_kd')}`",
-        f"- Git hash: `{git('rev-parse', 'HEAD')}`",
-        f"  - Commit date: `{git('log', '-1', '--format=%cd')}`",
-        "",
-    ]
+    return {
+        "date": f"{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}",
+        "python version": platform.python_version(),
+        "espnet version": f"espnet {_version('espnet')}",
+        "pytorch version": f"pytorch {_version('torch')}",
+        "espnet_pse_kd version": _version("espnet_pse_kd"),
+        "Git hash": git("rev-parse", "HEAD"),
+        "Commit date": git("log", "-1", "--format=%cd"),
+    }
 
 
 def _version(package: str) -> str:
@@ -414,20 +547,22 @@ def write_results(
     """
     scores = Scores(read_csv(expdir / "scores.csv"))
     lines = ["<!-- Generated by python -m espnet_pse_kd.bin.score -->", "# RESULTS", ""]
-    lines += environments(Path(__file__).parent)
-    lines += ["## Set-up", "", f"- command: `{command}`"]
-    lines += [f"- training mix: {training_mix}"]
-    lines += [
-        "- every cell: value [95 % interval], resampling target speakers and seeds "
-        "jointly, 2,000 draws; n is the column `speakers`, or stands in the cell",
-        "- TSOS is the scale-free form over target-active frames unless stated; an "
-        "oracle Wiener mask scores on it too",
-        "- WER and DEL: one ASR for all rows, best CTC path, no language model",
-        "- DNSMOS: a fixed subset of the trials",
-        "",
-    ]
-    lines += experiment_table(systems) + teacher_table(expdir)
-    for scenario in SCENARIOS:
-        lines += scenario_tables(scores, scenario)
+    lines += ["## Environments", ""]
+    lines += [f"- {k}: `{v}`" for k, v in environments(Path(__file__).parent).items()]
+    lines += ["", "## Set-up", "", f"- command: `{command}`"]
+    lines += [f"- training mix: {training_mix}", *(f"- {note}" for note in NOTES), ""]
+    for one in experiment_table(systems) + teacher_table(expdir):
+        lines += one.markdown(level=2)
+    lines += _section("Paired differences", difference_tables(scores))
+    for scenario, meaning in SCENARIOS.items():
+        title = f"{scenario.upper()}: {meaning}"
+        lines += _section(title, scenario_tables(scores, scenario))
     with atomic_open(output) as file:
         file.write("\n".join(lines).rstrip() + "\n")
+
+
+def _section(title: str, tables: Sequence[Table]) -> list[str]:
+    """Markdown of a heading and its tables; nothing where there are none."""
+    if not tables:
+        return []
+    return [f"## {title}", "", *(line for one in tables for line in one.markdown())]
