@@ -1,0 +1,239 @@
+"""Trained networks from the recipe's folders and zips, without ESPnet.
+
+Nothing is unpacked and no code in a file is run: members of a zip are read in memory,
+and checkpoints as tensors only.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.nets import NETWORKS
+from espnet_pse_kd.nets.personal_vad import PersonalVAD
+
+M = TypeVar("M", bound=nn.Module)
+
+_BEST_STUDENT = "valid.loss.best.pth"
+_BEST_PVAD = "valid.acc.best.pth"
+_EXTRACTOR = "extractor.network."
+_PVAD = "pvad."
+_MAX_MEMBER = 1 << 30  # bytes; a crafted zip may claim to be of any size
+
+
+@dataclass(frozen=True)
+class StudentInfo:
+    """What a training says of its network.
+
+    Attributes:
+        name: of the network, in ``NETWORKS``.
+        speaker_encoder: name of the encoder whose vectors it was trained on.
+        personalized: False where it was trained to ignore the vector.
+        source: folder or zip that it was read from.
+        network_conf: arguments of the network.
+    """
+
+    name: str
+    speaker_encoder: str
+    personalized: bool
+    source: Path
+    network_conf: Mapping[str, Any]
+
+
+def load_student(source: str | Path) -> tuple[nn.Module, StudentInfo]:
+    """Load a trained network.
+
+    Args:
+        source: folder of a training (``config.yaml``, ``valid.loss.best.pth``), or what
+            stage 8 packed: a zip, or the folder into which one was unpacked.
+
+    Returns:
+        The network in evaluation mode, and where it comes from.
+
+    Raises:
+        UserError: a file is missing, damaged or holds code, paths of the zip climb out
+            of it, or the files do not belong together.
+    """
+    source = Path(source)
+    config, state = _read_training(source, _BEST_STUDENT)
+    name = config.get("extractor")
+    if name not in NETWORKS:
+        raise UserError(
+            f"{source}: extractor {name!r} is no network of this package; give one of "
+            f"{', '.join(NETWORKS)}"
+        )
+    rate = config.get("sample_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        raise UserError(f"{source}: trained at {rate} Hz; train it at {SAMPLE_RATE} Hz")
+    conf = dict(config.get("extractor_conf") or {})
+    info = StudentInfo(
+        name=name,
+        speaker_encoder=conf.pop("speaker_encoder", "ge2e"),
+        personalized=conf.pop("personalized", True),
+        source=source,
+        network_conf=conf,
+    )
+    network = _build(source, NETWORKS[name], conf)
+    _fill(network, state, _EXTRACTOR, source)
+    return network, info
+
+
+def load_pvad(source: str | Path) -> PersonalVAD:
+    """Load a trained personal VAD; ``source`` and errors as of `load_student`."""
+    source = Path(source)
+    config, state = _read_training(source, _BEST_PVAD)
+    if "pvad" not in config:
+        raise UserError(f"{source}: no training of a personal VAD; give another folder")
+    pvad = _build(source, PersonalVAD, config.get("pvad_conf") or {})
+    _fill(pvad, state, _PVAD, source)
+    return pvad
+
+
+def _build(source: Path, network_class: type[M], conf: Mapping[str, Any]) -> M:
+    try:
+        return network_class(**conf)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{source}: {network_class.__name__} refuses its configuration ({error}); "
+            "it was trained with another version of espnet_pse_kd"
+        ) from None
+
+
+def _fill(
+    network: nn.Module, state: Mapping[str, Tensor], prefix: str, source: Path
+) -> None:
+    """Load the parameters below ``prefix``; all of them must fit."""
+    own = {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"{source}: config and model do not belong together ({reason}); "
+            "pack the training again"
+        ) from None
+    network.eval().requires_grad_(False)
+
+
+def _read_training(source: Path, best: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and parameters of a folder or zip."""
+    if source.is_dir():
+        return _read_files(source, best, lambda name: _read_file(source / name))
+    try:
+        with zipfile.ZipFile(source) as archive:
+            _check_members(source, archive)
+            return _read_files(
+                source, best, lambda name: _read_member(source, archive, name)
+            )
+    except OSError as error:
+        raise UserError(
+            f"{source}: {error.strerror or error}; give a training's folder or its zip"
+        ) from None
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise UserError(
+            f"{source}: no readable zip ({error}); copy it again, or give a folder"
+        ) from None
+
+
+def _read_files(
+    source: Path, best: str, read: Callable[[str], bytes | None]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Find and parse the two files; ``read`` returns None where there is none."""
+    config_name, model_name = "config.yaml", best
+    meta = read("meta.yaml")
+    if meta is not None:
+        packed = _parse_yaml(source, "meta.yaml", meta)
+        try:
+            config_name = str(packed["yaml_files"]["train_config"])
+            model_name = str(packed["files"]["model_file"])
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{source}: meta.yaml names no train_config and model_file; "
+                "pack the training again"
+            ) from None
+        _check_inside(source, config_name)
+        _check_inside(source, model_name)
+    config, model = read(config_name), read(model_name)
+    for name, content in ((config_name, config), (model_name, model)):
+        if content is None:
+            raise UserError(
+                f"{source}: holds no {name}; finish the training, or give the folder "
+                "or zip of one"
+            )
+    return (
+        _parse_yaml(source, config_name, config or b""),
+        _parse_state(source, model_name, model or b""),
+    )
+
+
+def _read_file(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _read_member(source: Path, archive: zipfile.ZipFile, name: str) -> bytes | None:
+    if name not in archive.namelist():
+        return None
+    if archive.getinfo(name).file_size > _MAX_MEMBER:
+        raise UserError(f"{source}: {name} claims more than 1 GiB; get another zip")
+    return archive.read(name)
+
+
+def _check_members(source: Path, archive: zipfile.ZipFile) -> None:
+    for name in archive.namelist():
+        _check_inside(source, name)
+
+
+def _check_inside(source: Path, name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
+        raise UserError(
+            f"{source}: the path {name!r} leads out of it; do not use this file"
+        )
+
+
+def _parse_yaml(source: Path, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{source}: {name} is no YAML ({reason}); get it again"
+        ) from None
+    if not isinstance(parsed, dict):
+        raise UserError(f"{source}: {name} holds no options; get it again")
+    return parsed
+
+
+def _parse_state(source: Path, name: str, content: bytes) -> dict[str, Tensor]:
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{source}: {name} is damaged, or holds code beside its tensors; "
+            "do not use this file"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{source}: {name} is damaged ({reason}); get it again"
+        ) from None
+    if not isinstance(state, dict) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
+        raise UserError(f"{source}: {name} holds no parameters; get it again")
+    return state

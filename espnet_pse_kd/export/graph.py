@@ -1,0 +1,111 @@
+"""From a module to a sealed ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.export.lowering import DECOMPOSITIONS
+from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.runtime.onnxfile import seal
+
+OPSET = 20
+"""onnxruntime has it since 1.17."""
+
+
+def write_model(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    metadata: Mapping[str, object],
+    path: str | Path,
+    dynamic_shapes: Mapping[str, Mapping[int, Any]] | None = None,
+) -> None:
+    """Trace a module, and write it with its metadata.
+
+    Args:
+        module: called with ``inputs`` in their order.
+        inputs: examples by the names that they get in the file.
+        outputs: names of what it returns.
+        metadata: what the file says of itself; see `onnxfile.seal`.
+        path: file to write; one that stands there is replaced in one move.
+        dynamic_shapes: by input, the axes whose length may vary (`torch.export.Dim`).
+
+    Raises:
+        UserError: the packages that export needs are missing, or the module holds an
+            operator that ONNX does not have.
+    """
+    shapes = None
+    if dynamic_shapes is not None:
+        shapes = tuple(dict(dynamic_shapes.get(name, {})) for name in inputs)
+    with _quiet(), torch.no_grad():
+        traced = torch.export.export(
+            module.eval(), tuple(inputs.values()), dynamic_shapes=shapes, strict=False
+        )
+        lowered = traced.run_decompositions(DECOMPOSITIONS)
+        model = _convert(lowered, list(inputs), list(outputs))
+    data = seal(model, {key: str(value) for key, value in metadata.items()})
+    with atomic_open(path, "wb") as file:
+        file.write(data)
+
+
+def _convert(
+    program: torch.export.ExportedProgram, inputs: list[str], outputs: list[str]
+) -> bytes:
+    """A serialized ``ModelProto`` without metadata."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"export: the package {error.name!r} is missing; "
+            "pip install 'espnet_pse_kd[train]'"
+        ) from None
+    try:
+        exported = torch.onnx.export(
+            program,
+            input_names=inputs,
+            output_names=outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(
+            f"export: ONNX has no form of this network ({reason}); run it in PyTorch, "
+            "or add a decomposition to espnet_pse_kd/export/lowering.py"
+        ) from error
+    assert exported is not None  # dynamo=True without a file name returns the program
+    proto = exported.model_proto
+    for node in proto.graph.node:
+        # Where each operator came from: file names of this machine.
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del proto.metadata_props[:]
+    buffer = io.BytesIO()
+    buffer.write(proto.SerializeToString())
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about torchvision and about LSTM weights."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

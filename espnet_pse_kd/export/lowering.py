@@ -1,0 +1,75 @@
+"""Operators that ONNX lacks or that do not run everywhere, in terms of others.
+
+A network is exported as it stands: `torch.export` traces it, and these functions take
+the place of the operators named in `DECOMPOSITIONS`. Discrete Fourier transforms become
+products with real matrices, since onnxruntime's DFT takes no real inverse and other
+runtimes have none at all; the matrices are computed when a session opens, and take no
+room in the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_LONGEST = 1 << 20
+"""Longest running maximum of an axis that has no fixed length."""
+
+
+def _angles(size: int) -> Tensor:
+    """Phases (size, size // 2 + 1) of the real Fourier matrix, in radians."""
+    time = torch.arange(size, dtype=torch.float32)
+    frequency = torch.arange(size // 2 + 1, dtype=torch.float32)
+    # The remainder keeps the products exact and the cosine's argument small.
+    return torch.remainder(time[:, None] * frequency, size) * (2 * math.pi / size)
+
+
+def _rfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None):
+    if (n, dim, norm) != (None, -1, None) or x.shape[-1] % 2:
+        return NotImplemented
+    angles = _angles(x.shape[-1])  # [N, F]
+    return torch.complex(x @ angles.cos(), x @ -angles.sin())  # [..., F]
+
+
+def _irfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None):
+    if n is None or n % 2 or dim != -1 or norm is not None:
+        return NotImplemented
+    angles = _angles(n).t()  # [F, N]
+    once = torch.ones(1)
+    weights = torch.cat([once, torch.full((n // 2 - 1,), 2.0), once])[:, None] / n
+    parts = torch.view_as_real(x)  # [..., F, 2]
+    real = parts[..., 0] @ (weights * angles.cos())
+    return real - parts[..., 1] @ (weights * angles.sin())  # [..., N]
+
+
+def _mul(x: Tensor, y: Tensor):
+    """A mask on a spectrum, without a complex product."""
+    if not x.is_complex() or y.is_complex():
+        return NotImplemented
+    return torch.view_as_complex(torch.view_as_real(x) * y.unsqueeze(-1))
+
+
+def _cummax(x: Tensor, dim: int):
+    """Running maximum, in steps that double; the indices are not used by anyone."""
+    length = x.shape[dim]
+    longest = length if isinstance(length, int) else _LONGEST
+    y, shift = x.transpose(dim, -1), 1
+    while shift < longest:
+        before = torch.nn.functional.pad(y, (shift, 0), value=-math.inf)
+        y = torch.maximum(y, before[..., : y.shape[-1]])
+        shift *= 2
+    y = y.transpose(dim, -1)
+    return y, torch.zeros_like(y, dtype=torch.int64)
+
+
+_aten = torch.ops.aten
+DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
+    _aten.fft_rfft.default: _rfft,
+    _aten.fft_irfft.default: _irfft,
+    _aten.mul.Tensor: _mul,
+    _aten.cummax.default: _cummax,
+}
+"""For `torch.export.ExportedProgram.run_decompositions`."""
