@@ -10,6 +10,11 @@ from torch import nn
 
 from espnet_pse_kd.nets.e3net import E3Net
 from espnet_pse_kd.nets.mingru import MinGRUNet
+from espnet_pse_kd.nets.pdccrn import PDCCRN
 
-NETWORKS: dict[str, type[nn.Module]] = {"e3net": E3Net, "mingru": MinGRUNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "e3net": E3Net,
+    "mingru": MinGRUNet,
+    "pdccrn": PDCCRN,
+}
 """Classes by the name that a YAML gives them."""

@@ -131,12 +131,14 @@ class MinGRUNet(nn.Module):
       synthesis window (20 ms) sets the latency (Mauler and Martin, 2007).
     * Magnitudes are divided by a causal peak follower and compressed, so the level of
       the input does not matter.
-    * Recurrences are elementwise (minGRU), so all matrix products are large in training
-      and few at run time. The speaker vector modulates every layer (FiLM).
+    * Recurrences are elementwise (minGRU, arXiv 2410.01201), so all matrix products are
+      large in training and few at run time. The speaker vector modulates every layer
+      (FiLM).
     * The output is a real mask: the phase of the mixture is kept.
 
     Shapes: B samples, N audio samples, T frames of 10 ms, F bins, D width.
-    Algorithmic latency 320 samples (20 ms). About 0.8 M parameters at the defaults.
+    Algorithmic latency 320 samples (20 ms). 0.82 M parameters, 0.081 GMAC/s at the
+    defaults.
 
     Args:
         width: D, features per frame.
