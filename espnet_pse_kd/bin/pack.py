@@ -44,6 +44,13 @@ from espnet2.bin.enh_tse_inference import SeparateSpeech
 enhancer = SeparateSpeech.from_pretrained("{name}.zip")
 # mixture, enrolment: float32 arrays of shape (samples,)
 [output] = enhancer(mixture[None], fs=16000, enroll_ref1=enrolment[None])"""
+_VECTOR_USAGE = """from espnet2.bin.enh_tse_inference import SeparateSpeech
+from espnet_pse_kd.speaker import load_speaker_encoder
+
+enhancer = SeparateSpeech.from_pretrained("{name}.zip")
+# mixture, enrolment: float32 arrays of shape (samples,)
+vector = load_speaker_encoder("ge2e").embed(enrolment)
+[output] = enhancer(mixture[None], fs=16000, enroll_ref1=vector[None, None])"""
 _TEACHER_USAGE = """from espnet_model_zoo.downloader import ModelDownloader
 from espnet_pse_kd.espnet.tasks import load_teacher
 
@@ -98,8 +105,11 @@ def pack_experiment(exp: Path, model_file: str = _BEST[False]) -> Path:
         load_teacher(exp / "config.yaml", source)
         reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE
     else:
-        load_student(exp / "config.yaml", source)
-        reduced, usage = inference_config(config), _STUDENT_USAGE
+        student = load_student(exp / "config.yaml", source)
+        # ESPnet's own extractors have no speaker encoder.
+        embeds = hasattr(student.extractor, "speaker_vector")
+        usage = _STUDENT_USAGE if embeds else _VECTOR_USAGE
+        reduced = inference_config(config)
         what = "Personalized speech enhancement"
     name = exp.absolute().name
     archive = exp.absolute() / f"{name}.zip"
