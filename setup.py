@@ -10,6 +10,25 @@ VERSION = re.search(
     r'__version__ = "(.+)"', (ROOT / "espnet_pse_kd" / "__init__.py").read_text()
 ).group(1)
 
+# What training and ESPnet's models need.
+TRAIN = [
+    "espnet[train]>=202609",
+    "espnet_model_zoo>=0.1.11",
+    "huggingface_hub>=0.30",
+    "torch>=2.11",
+    "torchaudio>=2.11",
+    "scipy>=1.13",
+    "safetensors>=0.4",
+    "sentencepiece>=0.2",
+    "pyyaml>=6",
+    # espnet2.enh imports it, but only espnet[enh] declares it (and ci_sdr with it,
+    # which pip 26.3 refuses).
+    "fast-bss-eval>=0.1.3",
+    # torch.onnx.export translates with them: pse-kd export.
+    "onnx>=1.17",
+    "onnxscript>=0.5",
+]
+
 setup(
     name="espnet_pse_kd",
     version=VERSION,
@@ -21,31 +40,34 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["espnet_pse_kd", "espnet_pse_kd.*"]),
-    package_data={"espnet_pse_kd": ["**/*.safetensors", "**/NOTICE*", "**/*.txt"]},
+    package_data={
+        "espnet_pse_kd": [
+            "**/*.safetensors",
+            "**/*.onnx",
+            "**/NOTICE*",
+            "**/*.txt",
+            "weights/*.md",
+        ]
+    },
     python_requires=">=3.12,<3.14",
+    # What enrolment, enhancement and live use need: no torch, no ESPnet.
     install_requires=[
-        "espnet[train]>=202609",
-        "espnet_model_zoo>=0.1.11",
-        "torch>=2.11",
-        "torchaudio>=2.11",
         "numpy>=2.0",
-        "scipy>=1.13",
-        "soundfile>=0.12",
+        "soundfile>=0.12.1",
         "soxr>=0.5",
-        "safetensors>=0.4",
-        "sentencepiece>=0.2",
-        "pyyaml>=6",
-        # espnet2.enh imports it, but only espnet[enh] declares it (and ci_sdr with
-        # it, which pip 26.3 refuses).
-        "fast-bss-eval>=0.1.3",
+        "onnxruntime>=1.20",
     ],
+    entry_points={"console_scripts": ["pse-kd = espnet_pse_kd.cli.main:main"]},
     extras_require={
+        "live": ["sounddevice>=0.5"],
+        "serve": ["gradio>=6", "matplotlib>=3.8"],
+        "train": TRAIN,
         "recipe": [
+            *TRAIN,
             "espeakng-loader>=0.2.4",
             "pystoi>=0.4",
             "speechmos>=0.0.1",
             "librosa>=0.10",
-            "onnxruntime>=1.20",
             "jiwer>=3",
             "pyroomacoustics>=0.8",
             "matplotlib>=3.8",

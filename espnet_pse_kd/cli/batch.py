@@ -1,0 +1,99 @@
+"""Which recordings to enhance, and where each goes."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet_pse_kd.cli.sound import SUFFIXES, same_file
+from espnet_pse_kd.errors import UserError
+
+_MAGIC = frozenset("*?[")
+
+
+class Job(NamedTuple):
+    """One recording to enhance.
+
+    Attributes:
+        source: recording.
+        output: file to write.
+    """
+
+    source: Path
+    output: Path
+
+
+def plan(inputs: Sequence[str], output: Path) -> list[Job]:
+    """Find the recordings that the command line names.
+
+    Args:
+        inputs: files, folders (searched with all folders in them) and glob patterns.
+        output: a file if one file is named and this has a suffix, otherwise a folder,
+            in which the tree of each input folder is repeated.
+
+    Raises:
+        UserError: a folder or pattern holds no recording, or two recordings would go
+            to the same file.
+    """
+    first = Path(inputs[0])
+    single = len(inputs) == 1 and not first.is_dir() and not _is_glob(inputs[0])
+    if single and output.suffix and not output.is_dir():
+        return [Job(first, output)]
+    if output.is_file():
+        raise UserError(f"{output}: a file; give a folder for several recordings")
+    jobs: dict[Path, Job] = {}
+    for text in inputs:
+        for source, name in _expand(text, output):
+            job = Job(source, output / name)
+            other = jobs.setdefault(job.output, job)
+            if not same_file(other.source, source) and other != job:
+                raise UserError(
+                    f"{source} and {other.source}: both would go to {job.output}; "
+                    "enhance them into different folders"
+                )
+    return list(jobs.values())
+
+
+def _is_glob(text: str) -> bool:
+    return bool(_MAGIC & set(text)) and not Path(text).exists()
+
+
+def _expand(text: str, output: Path) -> list[tuple[Path, Path]]:
+    """Recordings of one word of the command line, with their names in the output."""
+    path = Path(text)
+    if path.is_dir():
+        # The output may lie inside the input; what a first run wrote is no input.
+        found = [f for f in recordings(path) if not f.is_relative_to(output)]
+        return [(file, file.relative_to(path)) for file in found]
+    if _is_glob(text):
+        matches = [Path(match) for match in glob.glob(text, recursive=True)]
+        files = sorted(match for match in matches if match.is_file())
+        if not files:
+            raise UserError(f"{text}: matches no file; correct the pattern")
+        return [(file, Path(file.name)) for file in files]
+    return [(path, Path(path.name))]
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Recordings in a folder and all folders in it, in order of their names.
+
+    Raises:
+        UserError: there is no such folder, or no recording in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; correct the path")
+    found = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    )
+    if not found:
+        raise UserError(
+            f"{folder}: no recording in it ({' '.join(sorted(SUFFIXES))}); give "
+            "another folder, or name the files"
+        )
+    return found

@@ -1,0 +1,192 @@
+"""``pse-kd enhance``: recordings in, the same recordings with one voice out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_pse_kd.cli.batch import Job, plan
+from espnet_pse_kd.cli.presence import PresenceMeter
+from espnet_pse_kd.cli.sound import (
+    SoundInput,
+    open_sound,
+    output_format,
+    write_sound,
+)
+from espnet_pse_kd.cli.voice import (
+    add_model_arguments,
+    add_voice_arguments,
+    load_enhancer,
+    load_profile,
+)
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.progress import progress
+
+if TYPE_CHECKING:
+    from espnet_pse_kd.enhancer import PersonalizedEnhancer
+    from espnet_pse_kd.runtime.profile import Profile
+
+DESCRIPTION = (
+    "Keep the enrolled voice in recordings and remove everything else. Rate, length, "
+    "channels and sample format stay as they are. Existing files are left alone, so "
+    "that the same command goes on where it was interrupted."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the subcommand."""
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="recordings, folders, glob patterns")
+    add_voice_arguments(parser)
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="file for one recording, folder for several",
+    )
+    add(
+        "--attenuation-limit",
+        type=decibel,
+        metavar="DB",
+        help="turn nothing down by more than this; default: no limit",
+    )
+    add(
+        "--per-channel",
+        action="store_true",
+        help="enhance each channel by itself; default: their mean, written to all",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="tell in how much of the time the enrolled voice speaks",
+    )
+    add("--force", action="store_true", help="replace files that exist")
+    add_model_arguments(parser)
+
+
+def decibel(text: str) -> float:
+    """Parse an attenuation limit; the type of ``--attenuation-limit``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}; give a number of dB, 0 or more")
+    return value
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the subcommand; a bad file does not keep the others from being enhanced.
+
+    Raises:
+        UserError: the command cannot start, or some file could not be enhanced.
+    """
+    jobs = plan(args.files, args.output)
+    enhancer = load_enhancer(args)
+    worker = Worker(enhancer, load_profile(args, enhancer), args)
+    if len(jobs) == 1:
+        worker.enhance(jobs[0])
+        return
+    failed = worker.enhance_all(jobs)
+    if failed:
+        names = ", ".join(str(job.source) for job in failed)
+        raise UserError(
+            f"{len(failed)} of {len(jobs)} files failed: {names}; see the reasons above"
+        )
+
+
+class Worker:
+    """Enhances one file after another with the same model, voice and options.
+
+    Args:
+        enhancer: the model.
+        profile: the voice.
+        args: ``attenuation_limit``, ``per_channel``, ``report``, ``force``.
+    """
+
+    def __init__(
+        self,
+        enhancer: PersonalizedEnhancer,
+        profile: Profile,
+        args: argparse.Namespace,
+    ) -> None:
+        self._enhancer, self._profile, self._args = enhancer, profile, args
+
+    def enhance_all(self, jobs: Sequence[Job]) -> list[Job]:
+        """Enhance all files; reports errors as they occur, returns what failed."""
+        failed = []
+        for number, job in enumerate(jobs, 1):
+            print(f"[{number}/{len(jobs)}] {job.source}", file=sys.stderr)
+            try:
+                self.enhance(job)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed.append(job)
+        return failed
+
+    def enhance(self, job: Job) -> None:
+        """Enhance one file, block by block.
+
+        Raises:
+            UserError: it cannot be read, or the output exists or cannot be written.
+        """
+        if job.output.exists() and not self._args.force:
+            raise UserError(f"{job.output}: exists; give --force, or another --output")
+        start = time.monotonic()
+        meter = None
+        with open_sound(job.source) as sound:
+            form = output_format(sound.format, job.source, job.output)
+            self._note_channels(sound)
+            if self._args.report:
+                meter = PresenceMeter(
+                    self._enhancer.personal_vad, self._profile, form.rate
+                )
+            with write_sound(job.output, form) as write:
+                for block in self._enhanced(sound, meter):
+                    write(block)
+        spent = time.monotonic() - start
+        print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
+        if meter is not None:
+            meter.report(str(job.source))
+
+    def _note_channels(self, sound: SoundInput) -> None:
+        if sound.format.channels > 1 and not self._args.per_channel:
+            print(
+                f"note: {sound.path}: {sound.format.channels} channels, mixed down; "
+                "--per-channel keeps them apart",
+                file=sys.stderr,
+            )
+
+    def _enhanced(
+        self, sound: SoundInput, meter: PresenceMeter | None
+    ) -> Iterator[np.ndarray]:
+        """Enhanced blocks (n, channels), together as long as the recording."""
+        channels = sound.format.channels
+        separate = self._args.per_channel
+        limit = self._args.attenuation_limit
+        streams = [
+            self._enhancer.stream(self._profile, sound.format.rate, limit)
+            for _ in range(channels if separate else 1)
+        ]
+        total = -(-sound.frames // sound.format.rate)
+        label = f"{sound.path.name}, seconds"
+        for block in progress(sound.blocks(), total, label):
+            mono = block.mean(1)
+            if meter is not None:
+                meter.add(mono)
+            inputs = block.T if separate else [mono]
+            outputs = [s.process(x) for s, x in zip(streams, inputs, strict=True)]
+            yield _columns(outputs, channels)
+        yield _columns([stream.flush() for stream in streams], channels)
+
+
+def _columns(signals: list[np.ndarray], channels: int) -> np.ndarray:
+    """One signal for all channels, or one for each: (n, channels)."""
+    return np.stack(signals * (channels // len(signals)), axis=1)

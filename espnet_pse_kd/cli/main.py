@@ -1,0 +1,110 @@
+"""``pse-kd``: enroll a voice, clean recordings or a live call, score, export, serve."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from espnet_pse_kd import __version__
+from espnet_pse_kd.errors import UserError, one_line
+
+COMMANDS = {
+    "enroll": "make a profile of a voice from recordings of it",
+    "enhance": "keep the enrolled voice in recordings, remove everything else",
+    "live": "the same from microphone to output device, while you speak",
+    "score": "measure enhanced recordings against clean ones",
+    "export": "write a trained network as one ONNX file",
+    "info": "versions, model card, paths, audio devices",
+    "serve": "a page in the browser, on this machine only",
+}
+"""Subcommands, each a module of this package, and what they do."""
+
+_SEE_ALSO = """
+  pse-kd enroll me.wav -o me.profile
+  pse-kd enhance meeting.wav --profile me.profile -o meeting_me.wav
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other mistake: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def get_parser(command: str | None = None) -> Parser:
+    """Parser of the command; only the subcommand ``command`` gets its options.
+
+    The other modules are not imported, which keeps the start short.
+    """
+    parser = Parser(
+        prog="pse-kd",
+        description=__doc__,
+        epilog=_SEE_ALSO,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for name, summary in COMMANDS.items():
+        own = commands.add_parser(name, help=summary)
+        if name == command:
+            module = importlib.import_module(f"espnet_pse_kd.cli.{name}")
+            own.description = module.DESCRIPTION
+            module.add_arguments(own)
+            own.set_defaults(run=module.run)
+    return parser
+
+
+@one_line
+def _run(argv: Sequence[str]) -> None:
+    words = [_hyphenated(word) for word in argv]
+    command = next((word for word in words if word in COMMANDS), None)
+    args = get_parser(command).parse_args(words)
+    args.run(args)
+
+
+def _hyphenated(word: str) -> str:
+    """ESPnet's options have underscores, so both spellings are understood."""
+    if not word.startswith("--"):
+        return word
+    option, equals, value = word.partition("=")
+    return option.replace("_", "-") + equals + value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        argv: words of the command line, default the process's.
+
+    Raises:
+        SystemExit: status 2 for what the user can mend, 130 for an interrupt, 143
+            for a termination. Files are written atomically, so that none of these
+            leaves half of one.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted; no unfinished file is left", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Sound files of any kind, read and written block by block, so in constant memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import atomic_open
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+SUFFIXES = frozenset(
+    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg")
+    + (".opus", ".rf64", ".snd", ".w64", ".wav")
+)
+"""Files of a folder that count as recordings."""
+
+_CONTAINERS = {"AIF": "AIFF", "AIFC": "AIFF", "OGA": "OGG", "OPUS": "OGG", "SND": "AU"}
+_BLOCK_SECONDS = 1
+# libsndfile cuts a WAV's declared length to what is there, and tells its log only.
+# Writers that cannot seek declare 0 or nearly 4 GiB, which is no truncation.
+_CUT = re.compile(r"^ *data *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = 0x7FFFF000
+
+
+class Format(NamedTuple):
+    """What a sound file is like.
+
+    Attributes:
+        rate: sampling rate in Hz.
+        channels: number of them.
+        container: libsndfile's name of the file format, e.g. ``WAV``.
+        subtype: libsndfile's name of the sample format, e.g. ``PCM_16``.
+    """
+
+    rate: int
+    channels: int
+    container: str
+    subtype: str
+
+
+class SoundInput:
+    """One sound file, opened by `open_sound`.
+
+    Attributes:
+        path: where it is.
+        format: what it is like.
+        frames: samples per channel.
+    """
+
+    def __init__(self, path: Path, file: SoundFile) -> None:
+        self.path, self._file, self.frames = path, file, file.frames
+        self.format = Format(file.samplerate, file.channels, file.format, file.subtype)
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.format.rate
+
+    def blocks(self, start: float = 0.0, end: float = math.inf) -> Iterator[np.ndarray]:
+        """Read pieces of at most one second: float32 (n, channels).
+
+        Args:
+            start: where to begin, in seconds.
+            end: where to stop, in seconds.
+
+        Raises:
+            UserError: the file is truncated or damaged, or a sample is not finite.
+        """
+        rate = self.format.rate
+        position, stop = round(start * rate), self.frames
+        if end < self.seconds:
+            stop = round(end * rate)
+        with _readable(self.path):
+            self._file.seek(position)
+            while position < stop:
+                wanted = min(_BLOCK_SECONDS * rate, stop - position)
+                block = self._file.read(wanted, dtype="float32", always_2d=True)
+                self._check(block, position, wanted)
+                position += len(block)
+                yield block
+
+    def _check(self, block: np.ndarray, position: int, wanted: int) -> None:
+        rate = self.format.rate
+        if len(block) < wanted:
+            raise UserError(
+                f"{self.path}: truncated, {(position + len(block)) / rate:.1f} of "
+                f"{self.seconds:.1f} s; fetch or record it again"
+            )
+        if not np.isfinite(block).all():
+            bad = int((~np.isfinite(block).all(1)).argmax())
+            raise UserError(
+                f"{self.path}: NaN or infinite samples at {(position + bad) / rate:.2f}"
+                " s; repair it or leave it out"
+            )
+
+
+@contextmanager
+def open_sound(path: str | Path) -> Iterator[SoundInput]:
+    """Open a file of any format, rate and number of channels that soundfile reads.
+
+    Raises:
+        UserError: it is missing, unreadable, empty, truncated, or no sound file.
+    """
+    import soundfile
+
+    path = Path(path)
+    try:
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; correct the path") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); correct the path or its rights"
+        ) from None
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: empty file; record or fetch it again")
+    with _readable(path):
+        file = soundfile.SoundFile(str(path))
+    with file:
+        if file.frames == 0:
+            raise UserError(f"{path}: no samples; record or fetch it again")
+        cut = _CUT.search(file.extra_info)
+        if cut and int(cut[2]) < int(cut[1]) < _UNKNOWN_LENGTH:
+            there = int(cut[2]) / int(cut[1])
+            raise UserError(
+                f"{path}: truncated, {file.frames / file.samplerate:.1f} of "
+                f"{file.frames / there / file.samplerate:.1f} s; fetch or record it "
+                "again"
+            )
+        yield SoundInput(path, file)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    import soundfile
+
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise UserError(
+            f"{path}: not a readable sound file ({reason}); convert it to WAV or FLAC"
+        ) from None
+
+
+def read_mono(
+    path: str | Path, rate: int, segment: tuple[float, float] = (0.0, math.inf)
+) -> np.ndarray:
+    """Read a file, or a part of it, mixed down to one channel and resampled.
+
+    Args:
+        path: any file that `open_sound` opens.
+        rate: rate of the result in Hz.
+        segment: begin and end in seconds.
+
+    Returns:
+        float32 (N,), full scale = 1.
+    """
+    import soxr
+
+    with open_sound(path) as sound:
+        mono = np.concatenate([block.mean(1) for block in sound.blocks(*segment)])
+        return soxr.resample(mono, sound.format.rate, rate)
+
+
+@contextmanager
+def write_sound(path: Path, form: Format) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write a sound file atomically: yields a function that appends (n, channels).
+
+    Raises:
+        UserError: the disk is full, the folder not writable, or the format cannot be
+            written.
+    """
+    import soundfile
+
+    if not soundfile.check_format(form.container, form.subtype):
+        raise UserError(
+            f"{path}: {form.container} with {form.subtype} cannot be written; name an "
+            "output that ends in .wav or .flac"
+        )
+    try:
+        # soundfile gets the temporary's name, not its handle: errors of the disk would
+        # be lost inside its callbacks.
+        with (
+            atomic_open(path, "wb") as temporary,
+            soundfile.SoundFile(
+                temporary.name,
+                "w",
+                form.rate,
+                form.channels,
+                form.subtype,
+                format=form.container,
+            ) as file,
+        ):
+            yield _appender(file)
+    except (_WriteError, soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", None) or getattr(error, "strerror", "")
+        raise UserError(
+            f"{path}: cannot be written ({reason.rstrip('.') or error}); free disk "
+            "space, or give another output"
+        ) from None
+
+
+class _WriteError(Exception):
+    """Fewer samples were written than given."""
+
+
+def _appender(file: SoundFile) -> Callable[[np.ndarray], None]:
+    def append(block: np.ndarray) -> None:
+        try:
+            file.write(block)
+        except AssertionError:  # soundfile's only sign that the disk is full
+            raise _WriteError("no space left") from None
+
+    return append
+
+
+def output_format(form: Format, source: Path, output: Path) -> Format:
+    """The format in which the recording ``source`` goes to ``output``: its own.
+
+    If ``output`` has the suffix of another container, the sample format is kept where
+    that container has it, and is the container's default otherwise.
+
+    Raises:
+        UserError: the suffix names no container that can be written.
+    """
+    import soundfile
+
+    if output.suffix.lower() == source.suffix.lower():
+        return form
+    name = output.suffix[1:].upper()
+    container = _CONTAINERS.get(name, name)
+    if container not in soundfile.available_formats():
+        raise UserError(
+            f"{output}: {output.suffix or 'no suffix'} is no sound format; name an "
+            "output that ends in .wav or .flac"
+        )
+    subtype = form.subtype
+    if not soundfile.check_format(container, subtype):
+        subtype = soundfile.default_subtype(container)
+    return form._replace(container=container, subtype=subtype)
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths are one file on disk."""
+    return a.exists() and b.exists() and os.path.samefile(a, b)

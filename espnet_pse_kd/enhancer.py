@@ -1,0 +1,190 @@
+"""The Python interface: enroll a voice, then keep it and remove everything else."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.pretrained import ModelFiles, find_model
+from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
+from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
+from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.stream import EnhancerStream
+
+
+class PersonalizedEnhancer:
+    """Keeps one enrolled voice in a signal and removes everything else.
+
+    NumPy in, NumPy out, on onnxruntime: neither torch nor ESPnet is imported, unless
+    the model is a PyTorch one, which is exported once.
+
+    Args:
+        files: of one model.
+        threads: CPU threads; networks of this size gain nothing from more than one.
+
+    Raises:
+        UserError: a file is missing, damaged or of a newer version.
+
+    Example:
+        >>> import numpy as np
+        >>> from espnet_pse_kd import PersonalizedEnhancer
+        >>> enhancer = PersonalizedEnhancer.from_pretrained(MODEL)
+        >>> profile = enhancer.enroll(VOICE, rate=16000)
+        >>> noisy = np.random.default_rng(0).normal(0, 0.1, 48000)  # 1 s at 48 kHz
+        >>> enhanced = enhancer(noisy, 48000, profile)
+        >>> enhanced.shape, enhanced.dtype
+        ((48000,), dtype('float32'))
+
+        The same while it comes in:
+
+        >>> stream = enhancer.stream(profile, sample_rate=48000)
+        >>> pieces = [stream.process(chunk) for chunk in np.split(noisy, 100)]
+        >>> streamed = np.concatenate([*pieces, stream.flush()])
+        >>> bool(np.array_equal(streamed, enhanced))
+        True
+    """
+
+    def __init__(self, files: ModelFiles, threads: int = 1) -> None:
+        if threads < 1:
+            raise UserError(f"threads: {threads}; give 1 or more")
+        self.files = files
+        self.model = StreamingModel(files.student, threads)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path | None = None, threads: int = 1
+    ) -> PersonalizedEnhancer:
+        """Load a model.
+
+        Args:
+            source: None for the package's own; otherwise a folder, an ``.onnx`` file, a
+                packed zip or a tag of the model zoo, see `pretrained.find_model`.
+            threads: CPU threads.
+        """
+        return cls(find_model(source), threads)
+
+    @cached_property
+    def speaker_encoder(self) -> OnnxSpeakerEncoder:
+        """What makes the vector of a voice; loaded when first asked for.
+
+        Raises:
+            UserError: the model was trained with vectors of another encoder.
+        """
+        encoder = OnnxSpeakerEncoder(_existing(self.files.speaker_encoder))
+        if encoder.name != self.model.speaker_encoder:
+            raise UserError(
+                f"{self.files.speaker_encoder}: speaker encoder {encoder.name!r}, the "
+                f"model needs {self.model.speaker_encoder!r}; put its "
+                f"{self.files.speaker_encoder.name} beside the model"
+            )
+        return encoder
+
+    @cached_property
+    def personal_vad(self) -> OnnxPersonalVAD:
+        """What tells where the voice speaks; loaded when first asked for."""
+        path = _existing(self.files.personal_vad)
+        return OnnxPersonalVAD(path, self.speaker_encoder)
+
+    def enroll(
+        self, wave: np.ndarray, rate: int, sources: tuple[str, ...] = ("enrolment",)
+    ) -> Profile:
+        """Make a profile of a voice.
+
+        Warns (`UserWarning`) of short, noisy or clipped speech.
+
+        Args:
+            wave: (N,) or (N, channels), speech of one person, full scale = 1.
+            rate: Hz.
+            sources: where the speech is from, kept in the profile.
+
+        Raises:
+            UserError: silence, less than 1.5 s of speech, or samples that are not
+                finite.
+        """
+        name = ", ".join(sources)
+        speech = soxr.resample(_mono(wave, name), rate, SAMPLE_RATE)
+        recording = measure(speech)
+        refuse_unfit(recording, name)
+        for text in shortcomings(recording):
+            warnings.warn(f"{name}: {text}", stacklevel=2)
+        return Profile(
+            vector=self.speaker_encoder.embed(speech),
+            speaker_encoder=self.model.speaker_encoder,
+            seconds=round(recording.speech, 2),
+            level_dbfs=round(recording.level, 1),
+            snr_db=round(recording.snr, 1),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            sources=sources,
+        )
+
+    def __call__(
+        self,
+        wave: np.ndarray,
+        rate: int,
+        profile: Profile,
+        attenuation_limit_db: float | None = None,
+    ) -> np.ndarray:
+        """Enhance a whole signal.
+
+        Args:
+            wave: (N,), full scale = 1.
+            rate: Hz; above 16 kHz the result holds nothing beyond 8 kHz.
+            profile: of the voice to keep.
+            attenuation_limit_db: how far anything may be turned down; None: no limit.
+
+        Returns:
+            float32 (N,), aligned with ``wave``.
+
+        Raises:
+            UserError: several channels, samples that are not finite, or the profile of
+                another speaker encoder.
+        """
+        wave = np.asarray(wave)
+        if wave.ndim != 1:
+            raise UserError(
+                f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
+            )
+        stream = self.stream(profile, rate, attenuation_limit_db)
+        return np.concatenate([stream.process(_mono(wave, "wave")), stream.flush()])
+
+    def stream(
+        self,
+        profile: Profile,
+        sample_rate: int = SAMPLE_RATE,
+        attenuation_limit_db: float | None = None,
+    ) -> EnhancerStream:
+        """Start a stream; see `EnhancerStream`. Streams do not disturb each other."""
+        return EnhancerStream(self.model, profile, sample_rate, attenuation_limit_db)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file, neither the model nor this install has one; put "
+            f"{path.name} beside the model (pse-kd export writes it)"
+        )
+    return path
+
+
+def _mono(wave: np.ndarray, name: str) -> np.ndarray:
+    """(N,) or (N, channels) of any type to finite float32 (N,), full scale = 1."""
+    wave = np.asarray(wave)
+    if wave.ndim not in (1, 2) or not wave.size:
+        raise UserError(f"{name}: shape {wave.shape}; pass samples, (N,)")
+    if wave.dtype == np.int16:
+        wave = wave.astype(np.float32) / 32768
+    if wave.dtype.kind != "f":
+        raise UserError(f"{name}: {wave.dtype} samples; pass float32, float64 or int16")
+    wave = wave.astype(np.float32)
+    if not np.isfinite(wave).all():
+        raise UserError(f"{name}: holds NaN or infinite samples; repair it first")
+    return wave if wave.ndim == 1 else wave.mean(1)

@@ -1,0 +1,138 @@
+"""Finding a model: in the package, a folder, a packed zip, or the model zoo."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet_pse_kd import __version__
+from espnet_pse_kd.errors import UserError
+
+WEIGHTS = Path(__file__).with_name("weights")
+"""The package's own weights; may be missing in a checkout that has not made them."""
+STUDENT = "student.onnx"
+SPEAKER_ENCODER = "speaker_encoder.onnx"
+PERSONAL_VAD = "pvad.onnx"
+CARD = "model_card.md"
+
+_ZOO_TAG = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class ModelFiles(NamedTuple):
+    """Files of one model, in onnxruntime's format.
+
+    Attributes:
+        student: the enhancement network.
+        speaker_encoder: what makes the vector of a voice.
+        personal_vad: what tells where the voice speaks.
+    """
+
+    student: Path
+    speaker_encoder: Path
+    personal_vad: Path
+
+
+def find_model(source: str | Path | None = None) -> ModelFiles:
+    """Find or convert a model.
+
+    A trained PyTorch network is exported once; the result is kept in `cache_folder`
+    under a digest of what it was made from.
+
+    Args:
+        source: None for the package's weights; a folder that holds ``student.onnx``;
+            an ``.onnx`` file of ``pse-kd export``; the folder of a training or the zip
+            that stage 8 packed; or a tag of the model zoo, ``USER/NAME``. What a source
+            lacks of speaker encoder and personal VAD comes from the package.
+
+    Raises:
+        UserError: nothing usable is there, or the zip is not safe to read.
+    """
+    if source is None:
+        return _files(WEIGHTS / STUDENT)
+    path = Path(source)
+    if path.is_dir() and (path / STUDENT).is_file():
+        return _files(path / STUDENT)
+    if path.suffix == ".onnx":
+        return _files(path)
+    if path.exists():
+        return _files(_exported(path))
+    if _ZOO_TAG.fullmatch(str(source)) and not path.parent.is_dir():
+        return find_model(_downloaded(str(source)))
+    raise UserError(
+        f"{source}: no such model; give a folder, a packed zip, an .onnx file, or a "
+        "tag of the model zoo (USER/NAME)"
+    )
+
+
+def cache_folder() -> Path:
+    """Where exported models are kept: ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "espnet_pse_kd"
+
+
+def _files(student: Path) -> ModelFiles:
+    if not student.is_file():
+        raise UserError(
+            f"{student}: no such file, this install has no default weights; give a "
+            "model (--model: a packed zip, the folder of a training, an .onnx file)"
+        )
+    found = [student.with_name(name) for name in (SPEAKER_ENCODER, PERSONAL_VAD)]
+    own = [path if path.is_file() else WEIGHTS / path.name for path in found]
+    return ModelFiles(student, *own)
+
+
+def _downloaded(tag: str) -> Path:
+    """The folder of a model that was shared on Hugging Face."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError(
+            f"{tag}: shared models need huggingface_hub; run: "
+            "pip install huggingface_hub"
+        ) from None
+    # Its exceptions, and those of its HTTP client, have no common base.
+    try:
+        return Path(snapshot_download(tag))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{tag}: cannot be had from the model zoo ({reason[0]}); check the tag and "
+            "the network"
+        ) from None
+
+
+def _exported(source: Path) -> Path:
+    """The ONNX file of a PyTorch network, made now if it is not in the cache."""
+    student = cache_folder() / _digest(source) / STUDENT
+    if student.is_file():
+        return student
+    try:
+        from espnet_pse_kd.export import export_student, load_student
+    except ImportError as error:
+        raise UserError(
+            f"{source}: a PyTorch network, but {error.name} is not installed; run: "
+            "pip install 'espnet_pse_kd[train]'"
+        ) from None
+    network, info = load_student(source)
+    if not info.personalized:
+        raise UserError(
+            f"{source}: trained without personalization; give a personalized network"
+        )
+    export_student(network, info.name, student, info.speaker_encoder)
+    return student
+
+
+def _digest(source: Path) -> str:
+    """Digest of everything that a conversion reads, and of the version that does it."""
+    files = [source]
+    if source.is_dir():
+        kinds = ("*.yaml", "valid.loss.best.pth", "model.pth")
+        files = [path for kind in kinds for path in sorted(source.rglob(kind))]
+    digest = hashlib.sha256(__version__.encode())
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
