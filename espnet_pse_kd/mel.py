@@ -7,49 +7,18 @@ hop_length=160, n_mels=40)``: Slaney's mel scale and area normalisation, power 2
 from __future__ import annotations
 
 import functools
-import math
 
 import torch
 from torch import Tensor
 
-from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.runtime.features import BANDS, HOP, WINDOW, mel_filterbank
 
-WINDOW = 400
-"""Window length in samples (25 ms)."""
-HOP = 160
-"""Hop in samples (10 ms): the rate of the pVAD frames."""
-BANDS = 40
-
-_LINEAR_STEP = 200 / 3  # Slaney's scale: linear below 1 kHz, logarithmic above
-_BREAK_HZ = 1000.0
-_LOG_STEP = math.log(6.4) / 27
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz / _LINEAR_STEP
-    return _BREAK_HZ / _LINEAR_STEP + math.log(hz / _BREAK_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mel: Tensor) -> Tensor:
-    above = mel - _BREAK_HZ / _LINEAR_STEP
-    return torch.where(
-        above < 0, mel * _LINEAR_STEP, _BREAK_HZ * torch.exp(above * _LOG_STEP)
-    )
+__all__ = ["BANDS", "HOP", "WINDOW", "mel_power"]
 
 
 @functools.lru_cache(maxsize=8)
-def mel_filterbank(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Triangular filters (201, 40), each of unit area over frequency in Hz."""
-    bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
-    mels = torch.linspace(
-        0.0, _hz_to_mel(SAMPLE_RATE / 2), BANDS + 2, dtype=torch.float64
-    )
-    edges = _mel_to_hz(mels)  # [M + 2]
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = torch.minimum(rising, falling).clamp_min(0)  # [F, M]
-    return (triangles * 2 / (edges[2:] - edges[:-2])).to(device, dtype)
+def _filterbank(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.from_numpy(mel_filterbank()).to(device, dtype)  # [F, M]
 
 
 @functools.lru_cache(maxsize=8)
@@ -78,5 +47,5 @@ def mel_power(x: Tensor) -> Tensor:
         return_complex=True,
     )  # [B, F, T]
     power = spectrum.real.square() + spectrum.imag.square()
-    mel = power.transpose(1, 2) @ mel_filterbank(x.dtype, x.device)  # [B, T, M]
+    mel = power.transpose(1, 2) @ _filterbank(x.dtype, x.device)  # [B, T, M]
     return mel.reshape(*x.shape[:-1], *mel.shape[-2:])

@@ -1,6 +1,14 @@
 """From trained networks to files that `espnet_pse_kd.runtime` runs without torch."""
 
-from espnet_pse_kd.export.checkpoints import StudentInfo, load_student
+from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
+from espnet_pse_kd.export.teachers import export_pvad, export_speaker_encoder
 
-__all__ = ["StudentInfo", "export_student", "load_student"]
+__all__ = [
+    "StudentInfo",
+    "export_pvad",
+    "export_speaker_encoder",
+    "export_student",
+    "load_pvad",
+    "load_student",
+]

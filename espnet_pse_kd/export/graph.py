@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
+from espnet_pse_kd.export.recurrent import replace_lstms
 from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.runtime.onnxfile import seal
 
@@ -33,7 +35,7 @@ def write_model(
     """Trace a module, and write it with its metadata.
 
     Args:
-        module: called with ``inputs`` in their order.
+        module: called with ``inputs`` in their order; it is not changed.
         inputs: examples by the names that they get in the file.
         outputs: names of what it returns.
         metadata: what the file says of itself; see `onnxfile.seal`.
@@ -47,9 +49,11 @@ def write_model(
     shapes = None
     if dynamic_shapes is not None:
         shapes = tuple(dict(dynamic_shapes.get(name, {})) for name in inputs)
+    module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    replace_lstms(module)
     with _quiet(), torch.no_grad():
         traced = torch.export.export(
-            module.eval(), tuple(inputs.values()), dynamic_shapes=shapes, strict=False
+            module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False
         )
         lowered = traced.run_decompositions(DECOMPOSITIONS)
         model = _convert(lowered, list(inputs), list(outputs))

@@ -28,9 +28,10 @@ def _angles(size: int) -> Tensor:
 
 
 def _rfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None):
-    if (n, dim, norm) != (None, -1, None) or x.shape[-1] % 2:
+    size = x.shape[-1] if n is None else n
+    if dim != -1 or norm is not None or size % 2 or size < x.shape[-1]:
         return NotImplemented
-    angles = _angles(x.shape[-1])  # [N, F]
+    angles = _angles(size)[: x.shape[-1]]  # [N, F]
     return torch.complex(x @ angles.cos(), x @ -angles.sin())  # [..., F]
 
 
@@ -43,6 +44,28 @@ def _irfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = No
     parts = torch.view_as_real(x)  # [..., F, 2]
     real = parts[..., 0] @ (weights * angles.cos())
     return real - parts[..., 1] @ (weights * angles.sin())  # [..., N]
+
+
+def _stft(
+    x: Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    normalized: bool = False,
+    onesided: bool | None = None,
+    return_complex: bool | None = None,
+    align_to_window: bool | None = None,
+):
+    """A strided convolution with windowed waves, without padding."""
+    if win_length not in (None, n_fft) or normalized or window is None:
+        return NotImplemented
+    angles = _angles(n_fft).t()  # [F, W]
+    waves = torch.cat([angles.cos(), -angles.sin()]) * window  # [2 F, W]
+    parts = torch.nn.functional.conv1d(
+        x[:, None], waves[:, None], stride=hop_length or n_fft // 4
+    )  # [B, 2 F, T]
+    return torch.complex(*parts.chunk(2, 1))  # [B, F, T]
 
 
 def _mul(x: Tensor, y: Tensor):
@@ -69,6 +92,7 @@ _aten = torch.ops.aten
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     _aten.fft_rfft.default: _rfft,
     _aten.fft_irfft.default: _irfft,
+    _aten.stft.default: _stft,
     _aten.mul.Tensor: _mul,
     _aten.cummax.default: _cummax,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 
@@ -48,7 +47,6 @@ def export_student(
         UserError: the network cannot be expressed in ONNX.
         ValueError: a part of its initial state is not filled with one number.
     """
-    network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     state = network.init_state(1)
     states = {f"state_{field}": part for field, part in state._asdict().items()}
     inputs = {

@@ -33,7 +33,7 @@ def follow_peak(power: Tensor, level: Tensor, decay: float, floor: float) -> Ten
     """
     # On a frame of reference that falls with the follower, it is a plain maximum.
     fallen = decay * torch.arange(
-        1, len(power) + 1, dtype=power.dtype, device=power.device
+        1, power.shape[0] + 1, dtype=power.dtype, device=power.device
     ).unsqueeze(1)
     peaks = torch.cat([level[None], power + fallen]).cummax(0).values[1:]  # [T, B]
     return (peaks - fallen).clamp_min(floor)

@@ -85,7 +85,7 @@ class PersonalVAD(nn.Module):
         self.uses_vector = conditioning in ("et", "set")
         self.film = self.uses_vector and injection == "film"
         self.bidirectional = bidirectional
-        self.window_hop = window_hop
+        self.window_hop, self.embedding_dim = window_hop, embedding_dim
         inputs = BANDS + (_SCORES + comparisons) * self.uses_scores
         if self.uses_vector and not self.film:
             inputs += embedding_dim

@@ -10,29 +10,11 @@ import torch
 from torch import Tensor
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime import features
+from espnet_pse_kd.runtime.speaker import WINDOW_HOP, WINDOW_SECONDS
 
 Waveform = Tensor | np.ndarray
 """Samples at the encoder's rate, full scale = 1."""
-
-WINDOW_HOP = 4000
-"""Samples between the centres of window vectors (4 per second)."""
-WINDOW_SECONDS = 0.8
-"""Default length of the sliding window.
-
-Two speakers of LibriSpeech taking turns of 0.8 to 2.2 s in noise (SNR 0..15 dB): the
-cosine of GE2E windows to the enrolment, by itself, tells target from interferer with
-AUC 0.838 at 0.8 s, 0.837 at 1.0 s, 0.824 at 1.2 s, 0.785 at 1.6 s. Where the speakers
-overlap and the target pauses for 1 to 3 s, 0.8 to 1.2 s are equal (0.772 to 0.776).
-The shortest costs least.
-"""
-MIN_SPEECH_SECONDS = 0.5
-"""Least speech from which a speaker can be enrolled."""
-
-_FRAME = 480  # 30 ms
-_RANGE_DB = 30.0
-_SILENCE_DBFS = -70.0
-_MARGIN = 3
 
 
 class SpeakerEncoder(ABC):
@@ -69,7 +51,7 @@ class SpeakerEncoder(ABC):
             float32 (B, D), unit norm.
 
         Raises:
-            UserError: an utterance holds less than `MIN_SPEECH_SECONDS` of activity,
+            UserError: an utterance holds less than 0.5 s of activity,
                 or a sample that is not finite.
         """
 
@@ -114,41 +96,6 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def trim_silence(wave: Tensor, name: str = "enrolment") -> Tensor:
-    """Cut the silence out of an enrolment by energy alone.
-
-    A frame of 30 ms is kept where its power is above max(95 % quantile of all
-    frames - 30 dB, -70 dBFS), or within 90 ms of such a frame.
-
-    Args:
-        wave: (N,)
-        name: what to call it in an error message.
-
-    Returns:
-        (N',) with N' a multiple of 480.
-
-    Raises:
-        UserError: less than `MIN_SPEECH_SECONDS` is above the threshold, or a sample
-            is not finite.
-    """
-    if wave.dim() != 1:
-        raise UserError(
-            f"{name}: shape {tuple(wave.shape)}; pass one channel of shape (samples,)"
-        )
-    if not torch.isfinite(wave).all():
-        raise UserError(f"{name}: holds NaN or infinite samples; record it again")
-    frames = wave[: wave.shape[0] // _FRAME * _FRAME].reshape(-1, _FRAME)  # [T, 480]
-    power = frames.square().mean(1)
-    floor = 10 ** (_SILENCE_DBFS / 10)
-    if len(power):
-        floor = max(floor, float(power.quantile(0.95)) * 10 ** (-_RANGE_DB / 10))
-    active = power > floor
-    seconds = int(active.sum()) * _FRAME / SAMPLE_RATE
-    if seconds < MIN_SPEECH_SECONDS:
-        raise UserError(
-            f"{name}: {seconds:.2f} s of speech above {_SILENCE_DBFS:.0f} dBFS; "
-            f"enrol with at least {MIN_SPEECH_SECONDS} s, better 5 s"
-        )
-    kept = torch.nn.functional.max_pool1d(
-        active.float()[None, None], 2 * _MARGIN + 1, 1, _MARGIN
-    )[0, 0]
-    return frames[kept > 0].reshape(-1)
+    """`features.trim_silence` of a tensor: (N,) -> (N',), on its device."""
+    kept = features.trim_silence(wave.cpu().numpy(), name)
+    return torch.from_numpy(kept).to(wave.device)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.mel import BANDS, HOP, mel_power
+from espnet_pse_kd.runtime.features import LEVEL_DBFS
+from espnet_pse_kd.runtime.speaker import PARTIAL_FRAMES, piece_starts
 from espnet_pse_kd.speaker.base import (
     WINDOW_HOP,
     WINDOW_SECONDS,
@@ -26,15 +28,6 @@ from espnet_pse_kd.speaker.base import (
 )
 
 WEIGHTS = Path(__file__).with_name("ge2e.safetensors")
-PARTIAL_FRAMES = 160
-"""Length of the pieces into which an utterance is cut (1.6 s)."""
-PARTIAL_STEP = 77
-"""Frames between pieces: 1.3 per second."""
-MIN_COVERAGE = 0.75
-"""Share of the last piece that must lie inside the utterance."""
-LEVEL_DBFS = -30.0
-"""Quieter utterances are raised to this level, louder ones kept."""
-
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
 
 
@@ -94,6 +87,11 @@ class GE2E(SpeakerEncoder):
         self._half: _Network | None = None
 
     @property
+    def network(self) -> nn.Module:
+        """Mel power (T, B, 40) to unit vectors (B, 256), in float32."""
+        return self._network
+
+    @property
     def device(self) -> torch.device:
         return self._network.linear.weight.device
 
@@ -149,13 +147,7 @@ class GE2E(SpeakerEncoder):
     def _pieces(self, wave: Tensor) -> Tensor:
         """Cut one utterance as the published encoder does: (N,) -> (P, 160, 40)."""
         samples = wave.shape[0]
-        frames = samples // HOP + 1
-        starts = list(
-            range(0, max(1, frames - PARTIAL_FRAMES + PARTIAL_STEP + 1), PARTIAL_STEP)
-        )
-        coverage = (samples / HOP - starts[-1]) / PARTIAL_FRAMES
-        if coverage < MIN_COVERAGE and len(starts) > 1:
-            starts.pop()
+        starts = piece_starts(samples)
         end = (starts[-1] + PARTIAL_FRAMES) * HOP
         mel = mel_power(nn.functional.pad(wave, (0, max(0, end - samples))))
         return torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])

@@ -1,0 +1,123 @@
+"""What the speaker encoder hears, in numpy: mel power, speech without its silence."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
+
+WINDOW = 400
+"""Window of a mel frame in samples (25 ms)."""
+HOP = 160
+"""Hop of the mel frames in samples (10 ms)."""
+BANDS = 40
+MIN_SPEECH_SECONDS = 0.5
+"""Least speech from which a speaker can be enrolled."""
+LEVEL_DBFS = -30.0
+"""The speaker encoder hears quieter speech at this level, louder speech as it is."""
+
+_LINEAR_STEP = 200 / 3  # Slaney's scale: linear below 1 kHz, logarithmic above
+_BREAK_HZ = 1000.0
+_LOG_STEP = math.log(6.4) / 27
+
+_FRAME = 480  # 30 ms
+_RANGE_DB = 30.0
+_SILENCE_DBFS = -70.0
+_MARGIN = 3
+_CHUNK = 4096  # frames per transform: bounds memory
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _LINEAR_STEP
+    return _BREAK_HZ / _LINEAR_STEP + math.log(hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    above = mel - _BREAK_HZ / _LINEAR_STEP
+    return np.where(
+        above < 0, mel * _LINEAR_STEP, _BREAK_HZ * np.exp(above * _LOG_STEP)
+    )
+
+
+@functools.cache
+def mel_filterbank() -> np.ndarray:
+    """Triangular filters, each of unit area over frequency in Hz: float64 (201, 40)."""
+    bins = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), BANDS + 2))
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    triangles = np.minimum(rising, falling).clip(0)  # [F, M]
+    return triangles * 2 / (edges[2:] - edges[:-2])
+
+
+def mel_power(wave: np.ndarray) -> np.ndarray:
+    """Mel power spectrum; frame ``t`` is centred on sample ``160 t``.
+
+    Args:
+        wave: float32 (N,) at 16 kHz, N >= 1. Samples outside it count as zero.
+
+    Returns:
+        float32 (T, 40) with ``T = ceil(N / 160) + 1``.
+    """
+    tail = -len(wave) % HOP
+    padded = np.pad(wave, (WINDOW // 2, WINDOW // 2 + tail))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # [T, W]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+    hann, filters = hann.astype(np.float32), mel_filterbank().astype(np.float32)
+    pieces = []
+    for start in range(0, len(frames), _CHUNK):
+        spectrum = np.fft.rfft(frames[start : start + _CHUNK] * hann)  # [C, F]
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        pieces.append(power @ filters)  # [C, M]
+    return np.concatenate(pieces)
+
+
+def trim_silence(wave: np.ndarray, name: str = "enrolment") -> np.ndarray:
+    """Cut the silence out of an enrolment by energy alone.
+
+    A frame of 30 ms is kept where its power is above max(95 % quantile of all
+    frames - 30 dB, -70 dBFS), or within 90 ms of such a frame.
+
+    Args:
+        wave: float32 (N,) at 16 kHz.
+        name: what to call it in an error message.
+
+    Returns:
+        (N',) with N' a multiple of 480.
+
+    Raises:
+        UserError: less than `MIN_SPEECH_SECONDS` is above the threshold, or a sample
+            is not finite.
+    """
+    if wave.ndim != 1:
+        raise UserError(
+            f"{name}: shape {wave.shape}; pass one channel of shape (samples,)"
+        )
+    if not np.isfinite(wave).all():
+        raise UserError(f"{name}: holds NaN or infinite samples; record it again")
+    frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)  # [T, 480]
+    power = np.square(frames).mean(1)  # [T]
+    floor = 10 ** (_SILENCE_DBFS / 10)
+    if len(power):
+        loud = float(np.quantile(power, 0.95))
+        floor = max(floor, loud * 10 ** (-_RANGE_DB / 10))
+    active = power > floor
+    seconds = int(active.sum()) * _FRAME / SAMPLE_RATE
+    if seconds < MIN_SPEECH_SECONDS:
+        raise UserError(
+            f"{name}: {seconds:.2f} s of speech above {_SILENCE_DBFS:.0f} dBFS; "
+            f"enrol with at least {MIN_SPEECH_SECONDS} s, better 5 s"
+        )
+    near = np.convolve(active, np.ones(2 * _MARGIN + 1), "same") > 0.5
+    return frames[near].reshape(-1)
+
+
+def raise_level(wave: np.ndarray) -> np.ndarray:
+    """Raise (N,) samples below `LEVEL_DBFS` to that level; silence stays silent."""
+    power = max(float(np.square(wave).mean()), 1e-20)
+    return wave * np.float32(max((10 ** (LEVEL_DBFS / 10) / power) ** 0.5, 1.0))
