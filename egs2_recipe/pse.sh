@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recipe: stages 1 to 8, called by run.sh. Options as in ESPnet's enh.sh where it
+# The recipe: stages 1 to 9, called by run.sh. Options as in ESPnet's enh.sh where it
 # has them; every variable below, up to the help message, is one.
 
 # -e 'error', -u 'undefined variable', -o 'error in pipeline'
@@ -64,10 +64,14 @@ asr_config=conf/train_asr_ctc.yaml
 asr_model=
 asr_opts=
 
-# Enhancement, scores, packing (stages 6 to 8)
+# Enhancement, scores, packing, upload (stages 6 to 9)
 inference_model=valid.loss.best.pth
+download_model=
 dnsmos_trials=12
 results=RESULTS.md
+report=
+hf_repo=
+hf_exp=
 command_line=
 
 # What --dry_run prints; presets set it
@@ -88,10 +92,12 @@ General
     --stop_stage        # Last stage to run (default=${stop_stage})
                         #   1 corpus  2 simulation  3 speaker vectors  4 pVAD teacher
                         #   5 students  6 enhancement  7 scores  8 packing
+                        #   9 upload (only if --stop_stage says so)
     --skip_data_prep    # Skip stages 1 to 3 (default=${skip_data_prep})
     --skip_train        # Skip stages 4 and 5 (default=${skip_train})
     --skip_eval         # Skip stages 6 and 7 (default=${skip_eval})
-    --dry_run           # List stages, disk and estimated time, run nothing (default=${dry_run})
+    --dry_run           # List stages, disk, estimated time, and what stage 9 would send;
+                        # run nothing (default=${dry_run})
     --ngpu              # GPUs of one training; 0 uses the CPU (default=${ngpu})
     --nj                # Processes of data preparation, vectors and scores (default=${nj})
     --dumpdir           # Simulated data (default=${dumpdir})
@@ -134,8 +140,15 @@ Training
 Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
+    --download_model    # Shared model to enhance and score instead of training: tag of the
+                        # model zoo, Hugging Face repository, zip or folder
     --results           # Table to write (default=${results})
+    --report            # Page to write (default: report.html in --expdir)
     --command_line      # What the table names as its command; run.sh fills it in
+
+Upload (stage 9; the token is read from the environment variable HF_TOKEN)
+    --hf_repo           # USER/NAME on Hugging Face
+    --hf_exp            # Folder of the training to share (default: the last of --methods)
 HELP
 )
 
@@ -155,7 +168,8 @@ done
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
 [ -n "${seeds}" ] || seeds=${seed}
-stage_names=(- corpus simulate vectors teacher students enhance score pack)
+[ -n "${report}" ] || report=${expdir}/report.html
+stage_names=(- corpus simulate vectors teacher students enhance score pack upload)
 
 # Whether stage $1 is to run.
 runs() {
@@ -168,9 +182,11 @@ runs() {
 }
 
 # Whether this recipe trains the ASR that scores words: on the embedded corpus, which
-# has every transcript, where none is given.
+# has every transcript, where none is given. With --download_model nothing is trained,
+# but an ASR that is there is used.
 trains_asr() {
-    [ -z "${asr_model}" ] && [ -n "${asr_config}" ] && [ "${corpus}" = espeak ]
+    [ -z "${asr_model}" ] && [ -n "${asr_config}" ] && [ "${corpus}" = espeak ] &&
+        { [ -z "${download_model}" ] || [ -d "${asr_exp}" ]; }
 }
 
 check_options() {
@@ -179,7 +195,9 @@ check_options() {
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
     done
-    [ "${stop_stage}" -le 8 ] || die "--stop_stage ${stop_stage}: the last stage is 8"
+    [ "${stop_stage}" -le 9 ] || die "--stop_stage ${stop_stage}: the last stage is 9"
+    [ "${stop_stage}" -lt 9 ] || [ -n "${hf_repo}" ] ||
+        die "--hf_repo: missing; stage 9 needs USER/NAME on Hugging Face"
     [ "${stage}" -ge 1 ] || die "--stage ${stage}: the first stage is 1"
     [ "${stage}" -le "${stop_stage}" ] ||
         die "--stage ${stage}: it is after --stop_stage ${stop_stage}; nothing to run"
@@ -214,6 +232,7 @@ check_files() {
             need 2 "${dumpdir}/raw/${test_set}/wav.scp"
         done
     fi
+    runs 9 && need 8 "${hf_exp}/$(basename "${hf_exp}").zip"
     return 0
 }
 
@@ -226,7 +245,16 @@ show_plan() {
         echo "stage ${n} ${stage_names[n]}: about ${minutes} min"
         total=$((total + minutes))
     done
+    runs 9 && echo "stage 9 upload: ${hf_exp} to ${hf_repo}"
     echo "about ${total} min in all on 2 cores without GPU; finished work is skipped"
+}
+
+# Stage 9, with more options in $@. Not a job of cmd.sh: the token stays on this machine.
+upload() {
+    local scores=()
+    [ ! -f "${results}" ] || scores=(--results "${results}")
+    "${python}" -m espnet_pse_kd.bin.upload --exp "${hf_exp}" --hf_repo "${hf_repo}" \
+        --dataset "${corpus}" "${scores[@]}" "$@"
 }
 
 check_options
@@ -255,10 +283,22 @@ fi
 pvad_exp=$("${pvad_training[@]}" --check)
 pse_training+=(--teacher "${pvad_exp}")
 pse_exps=$("${pse_training[@]}" --check)
+packed="${pse_exps} ${pvad_exp}"
+if [ -n "${download_model}" ]; then
+    skip_train=true
+    download=("${python}" -m espnet_pse_kd.bin.download "${download_model}"
+        --expdir "${expdir}" --model_file "${inference_model}")
+    pse_exps=$("${download[@]}" --check)
+    packed=${pse_exps}
+fi
+[ -n "${hf_exp}" ] || hf_exp=$(tail -n 1 <<<"${pse_exps}")
 asr_exp=${expdir}/asr_$(basename "${asr_config}" .yaml)
 check_files
 if "${dry_run}"; then
     show_plan
+    if runs 9 && [ -f "${hf_exp}/$(basename "${hf_exp}").zip" ]; then
+        upload --dry_run
+    fi
     exit 0
 fi
 
@@ -346,6 +386,11 @@ if runs 5; then
     keep_time 5_students
 fi
 
+if [ -n "${download_model}" ] && { runs 6 || runs 8; }; then
+    log "Shared model ${download_model} -> ${pse_exps}"
+    "${download[@]}" >/dev/null
+fi
+
 if runs 6; then
     begin 6 "enhancement of ${test_sets}"
     # shellcheck disable=SC2086
@@ -369,6 +414,12 @@ if runs 7; then
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
         --dnsmos_trials "${dnsmos_trials}" --results "${results}" \
         --command "${command_line}"
+    judge=()
+    [ ! -f "${pvad_exp}/valid.acc.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
+    # shellcheck disable=SC2086
+    job report "${python}" -m espnet_pse_kd.bin.report --dump_dir "${dumpdir}" \
+        --expdir "${expdir}" --test_sets ${test_sets} --output "${report}" \
+        --command "${command_line}" "${judge[@]}"
     keep_time 7_score
     write_times
 fi
@@ -376,10 +427,16 @@ fi
 if runs 8; then
     begin 8 "packing for the model zoo"
     # shellcheck disable=SC2086
-    job pack "${python}" -m espnet_pse_kd.bin.pack --exp ${pse_exps} "${pvad_exp}" \
+    job pack "${python}" -m espnet_pse_kd.bin.pack --exp ${packed} \
         --model_file "${inference_model}"
     keep_time 8_pack
     write_times
+fi
+
+if runs 9; then
+    begin 9 "upload of ${hf_exp} to ${hf_repo}"
+    upload
+    keep_time 9_upload
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -117,7 +117,12 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--pse_config no.yaml", "no.yaml: no such file"),
         ("--pvad_config no.yaml", "no.yaml: no such file"),
         ("--stage 3 --stop_stage 2", "--stage 3: it is after --stop_stage 2"),
-        ("--stop_stage 9", "--stop_stage 9: the last stage is 8"),
+        ("--stop_stage 10", "--stop_stage 10: the last stage is 9"),
+        ("--stop_stage 9", "--hf_repo: missing; stage 9 needs USER/NAME"),
+        (
+            "--stage 9 --stop_stage 9 --hf_repo me/x --hf_exp no/exp",
+            "no/exp/exp.zip: no such file; run stage 8 first",
+        ),
         ("--nj two", "--nj two: give a number"),
         ("--set theta", "--set theta: write KEY=VALUE"),
         ("stray", "stray: unexpected argument"),

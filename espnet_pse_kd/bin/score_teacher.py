@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,9 +65,18 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def listen(
-    teacher: ESPnetPVADModel, dump_dir: Path, name: str, most: int | None = None
+    teacher: ESPnetPVADModel,
+    dump_dir: Path,
+    name: str,
+    uids: Collection[str] | None = None,
 ) -> Iterator[Heard]:
-    """Run the teacher over a set, or over ``most`` of its samples.
+    """Run the teacher over a set, or over some of its samples.
+
+    Args:
+        teacher: a trained personal VAD.
+        dump_dir: holds ``raw/`` and ``enroll/``.
+        name: folder of ``raw/``.
+        uids: keys of the samples, default all.
 
     Raises:
         UserError: a table or file is missing.
@@ -77,10 +86,8 @@ def listen(
     folder = dump_dir / "raw" / name
     tables = (*_TABLES, *([_WINDOWS] if teacher.uses_window_vectors else []))
     keys = same_keys(folder, tables)
-    if most is not None and most < len(keys):
-        keys = [
-            keys[i] for i in np.linspace(0, len(keys) - 1, most).round().astype(int)
-        ]
+    if uids is not None:
+        keys = [key for key in keys if key in uids]
     rows = {table: read_table(folder / table) for table in tables}
     split = name.partition("_")[0]
     vectors = EnrolmentVectors.load(dump_dir / "enroll" / split / "vectors.npz")
@@ -99,6 +106,12 @@ def listen(
             mixture, torch.from_numpy(enrolment)[None], windows
         )
         yield Heard(uid, rows["utt2scenario"][uid], target, interferer, posterior)
+
+
+def spread(keys: Sequence[str], most: int) -> list[str]:
+    """At most ``most`` keys, evenly spread."""
+    places = np.linspace(0, len(keys) - 1, min(most, len(keys)))
+    return [keys[i] for i in places.round().astype(int)]
 
 
 def utterances(teacher: ESPnetPVADModel, heard: Iterator[Heard]) -> Iterator[Utterance]:
@@ -171,7 +184,9 @@ def main(argv: list[str] | None = None) -> None:
 
     score_teacher(utterances(teacher, heard_in_sets()), args.exp)
     if args.train_set:
-        heard = listen(teacher, args.dump_dir, args.train_set, args.train_samples)
+        keys = list(read_table(args.dump_dir / "raw" / args.train_set / "wav.scp"))
+        some = spread(keys, args.train_samples)
+        heard = listen(teacher, args.dump_dir, args.train_set, some)
         statistics = gate_statistics(teacher, heard, args.kappa)
         with atomic_open(args.exp / "gate.json") as file:
             json.dump(statistics, file, indent=1)

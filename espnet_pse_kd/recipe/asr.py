@@ -16,6 +16,7 @@ from espnet_pse_kd.progress import progress
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.lexicon import Lexicon
 from espnet_pse_kd.recipe.trials import audio_state, fingerprint, read_json
+from espnet_pse_kd.recipe.zoo import zoo_files
 
 CHECKPOINTS = ("valid.loss.best.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
 TABLES = ("wav.scp", "text", "utt2dur")
@@ -262,15 +263,7 @@ def _locate(model: str) -> tuple[Path, Path]:
                 "correct the path"
             )
         return path.parent / "config.yaml", path
-    from espnet_model_zoo.downloader import ModelDownloader
-
-    try:
-        files = ModelDownloader().download_and_unpack(model)
-    except Exception as error:  # the zoo raises whatever its transports raise
-        raise UserError(
-            f"--asr_model {model}: neither a path here nor a model of the zoo "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); correct it"
-        ) from error
+    files = zoo_files(model, "--asr_model")
     if "asr_model_file" not in files or "asr_train_config" not in files:
         raise UserError(f"--asr_model {model}: packs no ASR; give an ASR model")
     return Path(files["asr_train_config"]), Path(files["asr_model_file"])

@@ -245,13 +245,17 @@ class Scores:
         return [int(row["seed"] or 0) for row in self.rows]
 
 
+def number(column: Column, value: float) -> str:
+    """A value of a column as it is printed; there is no minus zero."""
+    return f"{round(column.scale * value, column.digits) + 0.0:.{column.digits}f}"
+
+
 def cell(column: Column, interval: Interval, speakers: int) -> str:
     """``value [low, high]``, and n where it is below ``speakers``; or a dash."""
     if not math.isfinite(interval.value):
         return DASH
     value, low, high = (
-        f"{round(column.scale * number, column.digits) + 0.0:.{column.digits}f}"
-        for number in (interval.value, interval.low, interval.high)
+        number(column, end) for end in (interval.value, interval.low, interval.high)
     )
     fewer = f" (n={interval.speakers})" if interval.speakers < speakers else ""
     return f"{value} [{low}, {high}]{fewer}"
@@ -369,7 +373,9 @@ def _difference_cell(column: Column, ours: Scores, theirs: Scores) -> str:
     interval = ours.difference(column, theirs)
     finer = dataclasses.replace(column, digits=column.digits + 1)
     text = cell(finer, interval, len(set(ours.speakers())))
-    sure = interval.low > 0 or interval.high < 0
+    # By what is printed: a bold zero would be no news.
+    low, high = (float(number(finer, end)) for end in (interval.low, interval.high))
+    sure = low > 0 or high < 0
     return f"**{text}**" if sure else text
 
 
