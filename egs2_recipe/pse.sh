@@ -90,7 +90,8 @@ General
     --preset            # ${presets} (default=${preset}); the other options override it
     --stage             # First stage to run (default=${stage})
     --stop_stage        # Last stage to run (default=${stop_stage})
-                        #   1 corpus  2 simulation  3 speaker vectors  4 pVAD teacher
+                        #   1 corpus  2 simulation  3 speaker vectors
+                        #   4 pVAD teacher (and the ASR that scores words)
                         #   5 students  6 enhancement  7 scores  8 packing
                         #   9 upload (only if --stop_stage says so)
     --skip_data_prep    # Skip stages 1 to 3 (default=${skip_data_prep})
@@ -365,24 +366,30 @@ fi
 
 if runs 4; then
     begin 4 "pVAD teacher -> ${pvad_exp}"
-    "${pvad_training[@]}"
+    asr_job=""
+    failed=""
+    if trains_asr; then
+        # Beside the teacher: neither gains from a second core.
+        # shellcheck disable=SC2086
+        job train_asr "${python}" -m espnet_pse_kd.bin.train_asr \
+            --train "${datadir}/train/speech" --valid "${datadir}/dev/speech" \
+            --output "${asr_exp}" --config "${asr_config}" --threads 1 ${asr_opts} &
+        asr_job=$!
+    fi
     # shellcheck disable=SC2086
-    job score_teacher "${python}" -m espnet_pse_kd.bin.score_teacher \
-        --exp "${pvad_exp}" --dump_dir "${dumpdir}" --train_set "${train_set}" \
-        --sets ${test_sets}
+    "${pvad_training[@]}" && job score_teacher \
+        "${python}" -m espnet_pse_kd.bin.score_teacher --exp "${pvad_exp}" \
+        --dump_dir "${dumpdir}" --train_set "${train_set}" --sets ${test_sets} ||
+        failed="the teacher"
+    # Whatever became of the teacher, the other training is not left behind alone.
+    [ -z "${asr_job}" ] || wait "${asr_job}" || failed="${failed:+${failed} and }the ASR"
+    [ -z "${failed}" ] || die "stage 4: ${failed} failed, see above"
     keep_time 4_teacher
 fi
 
 if runs 5; then
     begin 5 "students ${methods}"
     "${pse_training[@]}"
-    if trains_asr; then
-        # shellcheck disable=SC2086
-        job train_asr "${python}" -m espnet_pse_kd.bin.train_asr \
-            --train "${datadir}/train/speech" --valid "${datadir}/dev/speech" \
-            --output "${asr_exp}" --config "${asr_config}" --threads "$(nproc)" \
-            ${asr_opts}
-    fi
     keep_time 5_students
 fi
 

@@ -32,10 +32,16 @@ from espnet_pse_kd.simulation.dataset import (
     simulate_sample,
 )
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
-from espnet_pse_kd.simulation.inventory import Inventory, load_inventory, make_sources
+from espnet_pse_kd.simulation.inventory import (
+    Inventory,
+    Piece,
+    load_inventory,
+    make_sources,
+    read_pieces,
+)
 from espnet_pse_kd.simulation.noises import cut_noise
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
-from espnet_pse_kd.simulation.scenario import SimulationOptions
+from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
 
 OPTIONS = SimulationOptions(clips_per_speaker=2, clip_seconds=(2.0, 3.0))
 ITS = {
@@ -286,6 +292,59 @@ def test_clip_channels_differ(data: Path) -> None:
         level = mixing.decibel(mixing.power(wave))
         assert -35.1 <= level <= -17.9
     assert len({w.tobytes() for w in waves}) == len(waves)
+
+
+# Speeds
+
+
+def test_another_speed_is_another_voice_of_the_same_person(
+    data: Path, tmp_path: Path
+) -> None:
+    base = load_inventory(data / "train")
+    inventory = load_inventory(data / "train", (0.8, 1.0))
+    assert len(inventory.speakers) == 2 * len(base.speakers)
+    assert {inventory.persons[s] for s in inventory.speakers} == set(base.speakers)
+    time = np.arange(32000) / 16000
+    write_audio(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 1000 * time))
+    utt = next(iter(inventory.speeds))
+    wavs = inventory.wavs | {utt: str(tmp_path / "tone.wav")}
+    slow = replace(inventory, wavs=wavs)
+    tone = read_pieces(slow, [Piece(utt, 8000, 16000)])
+    assert len(tone) == 16000
+    spectrum = np.abs(np.fft.rfft(tone * np.hanning(16000)))
+    assert abs(int(spectrum.argmax()) - 800) <= 1  # Hz
+    # A stretch lies at the same place of the slowed-down whole.
+    whole = read_pieces(slow, [Piece(utt, 0, 40000)])
+    assert np.allclose(tone[200:-200], whole[8200:23800], atol=2e-3)
+
+
+def test_nobody_interferes_with_himself_at_another_speed(data: Path) -> None:
+    inventory = load_inventory(data / "train", (0.9, 1.0, 1.1))
+    clips = plan_clips(inventory, OPTIONS, 5)
+    persons, options = inventory.persons, replace(OPTIONS, swap_enrolment=0.5)
+    speeds = set()
+    for index in range(200):
+        trial = draw_training(inventory, clips, options, 5, "train", index)
+        assert persons[trial.speaker] != persons[trial.interferer]
+        if trial.its == "swap_enrolment":
+            present = (persons[trial.speaker], persons[trial.interferer])
+            assert persons[trial.target] not in present
+        speeds.add(trial.target[:5])
+    assert {"sp0.9", "sp1.1"} < speeds
+
+
+def test_only_the_training_split_is_perturbed(dump: Path) -> None:
+    for name in SIZES:
+        targets = {record["target"] for record in records(dump / "raw" / name)}
+        perturbed = any(target.startswith("sp") for target in targets)
+        assert perturbed == (name == "train")
+
+
+def test_speeds_are_checked() -> None:
+    with pytest.raises(UserError, match="--speeds 0.1 1.0"):
+        SimulationOptions(speeds=(0.1, 1.0))
+    with pytest.raises(UserError, match="low before high"):
+        SimulationOptions(speeds=(1.1, 0.9))
 
 
 # Folders

@@ -12,6 +12,7 @@ from espnet_pse_kd.simulation.scenario import SimulationOptions
 
 HELP = {
     "seconds": "length of training and development samples, s",
+    "speeds": "speeds of the training speech; each makes more voices of the speakers",
     "test_seconds": "shortest and longest scored sample, s (pauses come on top)",
     "ts0": "share of clean samples in the training mix",
     "ts1": "share of samples with target and noise",
@@ -57,8 +58,8 @@ def get_parser() -> argparse.ArgumentParser:
             f"--{field.name}",
             type=type(field.default[0] if pair else field.default),
             default=field.default,
-            nargs=2 if pair else None,
-            metavar=("LOW", "HIGH") if pair else None,
+            nargs=field.metadata.get("nargs", 2 if pair else None),
+            metavar=None if field.metadata or not pair else ("LOW", "HIGH"),
             help=HELP[field.name],
         )
     return parser

@@ -41,7 +41,8 @@ def _plan(
     data_dir: Path, split: str, options: SimulationOptions, seed: int
 ) -> tuple[Inventory, dict[str, list[Clip]]]:
     torch.set_num_threads(1)
-    inventory = load_inventory(data_dir / split)
+    speeds = options.speeds if split == "train" else (1.0,)
+    inventory = load_inventory(data_dir / split, speeds)
     return inventory, plan_clips(inventory, options, seed)
 
 

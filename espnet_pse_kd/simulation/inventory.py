@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,6 +72,8 @@ class Inventory:
         texts: transcript per utterance, where known.
         utts: utterances per speaker.
         sources: sources per speaker with at least two: who can be a target.
+        speeds: speed per utterance that is not played at its own.
+        persons: recorded person behind each speaker.
         noises: path per noise recording, and their lengths.
         rooms: path per simulated room.
         measured: path per measured response.
@@ -82,6 +86,8 @@ class Inventory:
     texts: dict[str, str]
     utts: dict[str, list[str]]
     sources: dict[str, list[Source]]
+    speeds: dict[str, float]
+    persons: dict[str, str]
     noises: dict[str, str]
     noise_samples: dict[str, int]
     rooms: dict[str, str]
@@ -164,28 +170,85 @@ def _digest(folder: Path) -> str:
     return f"{crc:08x}"
 
 
+class _Speech(NamedTuple):
+    """Tables of ``data/<split>/speech``, fields as in `Inventory`."""
+
+    wavs: dict[str, str]
+    samples: dict[str, int]
+    genders: dict[str, str]
+    texts: dict[str, str]
+    utts: dict[str, list[str]]
+    speeds: dict[str, float]
+    persons: dict[str, str]
+
+
+def _read_speech(folder: Path) -> _Speech:
+    same_keys(folder, ["wav.scp", "utt2spk", "utt2dur"])
+    spk2utt = read_table(folder / "spk2utt")
+    return _Speech(
+        wavs=read_table(folder / "wav.scp"),
+        samples=_samples(folder / "utt2dur"),
+        genders=_optional(folder / "spk2gender"),
+        texts=_optional(folder / "text"),
+        utts={speaker: line.split() for speaker, line in spk2utt.items()},
+        speeds={},
+        persons={speaker: speaker for speaker in spk2utt},
+    )
+
+
+def _at_speeds(speech: _Speech, speeds: Sequence[float]) -> _Speech:
+    """Every speaker once per speed: another speed is another voice.
+
+    Names as in Kaldi's ``perturb_data_dir_speed.sh``: ``sp0.9-SPEAKER``.
+    """
+
+    def renamed(table: dict[str, Any], speed: float) -> dict[str, Any]:
+        return {_name(key, speed): value for key, value in table.items()}
+
+    result = _Speech({}, {}, {}, {}, {}, {}, {})
+    for speed in speeds:
+        result.wavs.update(renamed(speech.wavs, speed))
+        result.genders.update(renamed(speech.genders, speed))
+        result.texts.update(renamed(speech.texts, speed))
+        result.persons.update(renamed(speech.persons, speed))
+        for speaker, utts in speech.utts.items():
+            result.utts[_name(speaker, speed)] = [_name(utt, speed) for utt in utts]
+        for utt, samples in speech.samples.items():
+            result.samples[_name(utt, speed)] = int(samples / speed)
+            if speed != 1:
+                result.speeds[_name(utt, speed)] = speed
+    return result
+
+
+def _name(key: str, speed: float) -> str:
+    return key if speed == 1 else f"sp{speed:g}-{key}"
+
+
 @functools.lru_cache(maxsize=3)
-def load_inventory(folder: Path) -> Inventory:
+def load_inventory(folder: Path, speeds: tuple[float, ...] = (1.0,)) -> Inventory:
     """Read ``data/<split>/`` (cached per process).
+
+    Args:
+        folder: ``data/<split>``.
+        speeds: speeds at which speech is played; each makes a further speaker of
+            every recorded person.
 
     Raises:
         UserError: a table is missing or does not agree with the others, or there
             are too few speakers, or no room at all.
     """
-    speech = folder / "speech"
-    same_keys(speech, ["wav.scp", "utt2spk", "utt2dur"])
-    samples = _samples(speech / "utt2dur")
-    spk2utt = read_table(speech / "spk2utt")
-    utts = {speaker: line.split() for speaker, line in spk2utt.items()}
+    speech = _at_speeds(_read_speech(folder / "speech"), speeds)
     sources = {
         speaker: found
-        for speaker, names in utts.items()
-        if (found := make_sources(speaker, {utt: samples[utt] for utt in names}))
+        for speaker, names in speech.utts.items()
+        if (found := make_sources(speaker, {u: speech.samples[u] for u in names}))
     }
-    if len(sources) < MIN_SPEAKERS:
+    persons = {speech.persons[speaker] for speaker in sources}
+    if len(persons) < MIN_SPEAKERS:
         raise UserError(
-            f"{speech}: {len(sources)} speakers have enough speech for a target and "
-            f"an enrolment, {MIN_SPEAKERS} are needed; add speakers or recordings"
+            f"{folder / 'speech'}: {len(persons)} speakers have enough speech for a "
+            f"target and an enrolment, {MIN_SPEAKERS} are needed; add speakers or "
+            "recordings"
         )
     same_keys(folder / "noise", ["wav.scp", "utt2dur"])
     rooms = _optional(folder / "rir" / "wav.scp")
@@ -196,11 +259,7 @@ def load_inventory(folder: Path) -> Inventory:
             "run stage 1 with --rooms above 0 or with --rir"
         )
     return Inventory(
-        wavs=read_table(speech / "wav.scp"),
-        samples=samples,
-        genders=_optional(speech / "spk2gender"),
-        texts=_optional(speech / "text"),
-        utts=utts,
+        **speech._asdict(),
         sources=sources,
         noises=read_table(folder / "noise" / "wav.scp"),
         noise_samples=_samples(folder / "noise" / "utt2dur"),
@@ -221,12 +280,24 @@ def read_pieces(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
     """
     parts = []
     for piece in pieces:
-        part = read_audio(inventory.wavs[piece.utt], piece.start, piece.frames)
+        part = _read_piece(inventory, piece)
         ramp = np.linspace(0, 1, min(_FADE, len(part)), dtype=np.float32)
         part[: len(ramp)] *= ramp
         part[-len(ramp) :] *= ramp[::-1]
         parts.append(part)
     return np.concatenate(parts)
+
+
+def _read_piece(inventory: Inventory, piece: Piece) -> np.ndarray:
+    wav, speed = inventory.wavs[piece.utt], inventory.speeds.get(piece.utt)
+    if speed is None:
+        return read_audio(wav, piece.start, piece.frames)
+    import soxr
+
+    start, frames = int(piece.start * speed), max(1, int(piece.frames * speed))
+    played = soxr.resample(read_audio(wav, start, frames), speed, 1.0)
+    # The resampler's length is right up to a sample or two.
+    return np.pad(played, (0, max(0, piece.frames - len(played))))[: piece.frames]
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ alone and in any order. Scenarios, ranges and constructions: docs/method.md, 4 a
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -22,10 +22,12 @@ CONSTRUCTIONS = ("drop_target", "swap_enrolment", "partial")
 
 @dataclass(frozen=True)
 class SimulationOptions:
-    """Ranges and shares of the simulation. Ranges are (low, high), drawn uniformly.
+    """Ranges and shares of the simulation. Pairs are (low, high), drawn uniformly.
 
     Attributes:
         seconds: length of training and development samples.
+        speeds: speeds at which the training split's speech is played. Every person
+            is one speaker per speed: few voices are soon learnt by heart.
         test_seconds: shortest and longest scored sample.
         ts0, ts1, ts2, its: shares of the training mix (scaled to add up to 1).
         drop_target, swap_enrolment, partial: shares of the ITS constructions.
@@ -43,6 +45,7 @@ class SimulationOptions:
     """
 
     seconds: float = 4.0
+    speeds: tuple[float, ...] = field(default=(0.9, 1.0, 1.1), metadata={"nargs": "+"})
     test_seconds: tuple[float, float] = (3.0, 10.0)
     ts0: float = 0.05
     ts1: float = 0.25
@@ -67,8 +70,12 @@ class SimulationOptions:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, tuple) and not value[0] <= value[1]:
-                raise UserError(f"--{name} {value[0]} {value[1]}: give low before high")
+            if isinstance(value, tuple) and list(value) != sorted(value):
+                given = " ".join(map(str, value))
+                raise UserError(f"--{name} {given}: give low before high")
+        if not all(0.5 <= speed <= 2 for speed in self.speeds):
+            given = " ".join(map(str, self.speeds))
+            raise UserError(f"--speeds {given}: give speeds from 0.5 to 2")
         for name in ("pause_share", "measured_share", "clip_room_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)}: give 0 to 1")
@@ -188,7 +195,8 @@ def _draw_interferer(
     target: str,
     same_gender: bool | None,
 ) -> str:
-    others = [name for name in inventory.speakers if name != target]
+    persons = inventory.persons
+    others = [n for n in inventory.speakers if persons[n] != persons[target]]
     gender = inventory.genders.get(target)
     if same_gender is not None and gender:
         genders = inventory.genders
@@ -298,9 +306,9 @@ def draw_training(
         round(o.seconds * SAMPLE_RATE),
     )
     clip = _pick(rng, admissible(clips, speaker, source.sid))
-    absent = [
-        name for name in inventory.targets if name not in (speaker, trial.interferer)
-    ]
+    persons = inventory.persons
+    present = (persons[speaker], persons[trial.interferer])
+    absent = [name for name in inventory.targets if persons[name] not in present]
     other = _pick(rng, absent)
     other_clip = _pick(rng, clips[other])
     gap = _length(rng, o.partial_seconds)
