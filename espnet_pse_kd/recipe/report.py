@@ -203,7 +203,13 @@ def _curve(name: str, folder: Path, key: str) -> list[Curve]:
 
 def main_table(scores: Scores) -> Table:
     """The few figures that answer the paper's question, all scenarios side by side."""
-    columns = [(s, c) for s in results.SCENARIOS for c in results.main_columns(s)]
+    present = set(scores.names("scenario"))
+    columns = [
+        (scenario, column)
+        for scenario in results.SCENARIOS
+        if scenario in present
+        for column in results.main_columns(scenario)
+    ]
     rows = []
     for name in scores.names("system"):
         cells = []

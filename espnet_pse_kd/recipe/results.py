@@ -213,7 +213,9 @@ class Scores:
         return values[0] if len(values) == 1 else np.stack(values, -1)
 
     def interval(self, column: Column) -> Interval:
-        """Statistic and interval of a column over speakers and seeds."""
+        """Statistic and interval over speakers and seeds; NaN where there are no rows."""
+        if not self.rows:
+            return Interval(math.nan, math.nan, math.nan, 0, 0)
         return bootstrap_interval(
             self.values(column), self.speakers(), self.seeds(), column.statistic
         )
