@@ -304,6 +304,7 @@ def test_pdccrn_trains_the_function_that_it_evaluates() -> None:
     ("options", "message"),
     [
         ({"conditioning": "add"}, "conditioning: 'add'"),
+        ({"channels": ()}, "channels: empty"),
         ({"kernel_bins": 4}, "kernel_bins must be odd"),
         ({"hop": 150}, r"window \(400\) must be 2, 3, ... times hop \(150\)"),
         ({"hop": 400}, "times hop"),

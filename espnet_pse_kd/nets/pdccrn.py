@@ -51,6 +51,7 @@ class ConvLayer(nn.Module):
     Args:
         inputs: complex channels that enter, C.
         outputs: complex channels that leave, D.
+        size: bins that enter, F.
         frames: its extent over time, the present frame and those before it.
         bins: its extent over frequency, odd.
         up: double the bins (transposed) instead of halving them.
@@ -61,13 +62,14 @@ class ConvLayer(nn.Module):
         self,
         inputs: int,
         outputs: int,
+        size: int,
         frames: int,
         bins: int,
         up: bool = False,
         activate: bool = True,
     ) -> None:
         super().__init__()
-        self.past = frames - 1
+        self.past_shape = 2, inputs, frames - 1, size
         # Frames side by side as channels: a transposed convolution over time would
         # compute frames that are then cut off. Real and imaginary weights side by side
         # as outputs: one convolution does both.
@@ -95,7 +97,8 @@ class ConvLayer(nn.Module):
         """
         count = x.shape[3]
         frames = torch.cat([past, x], 3)  # [2, B, C, P + T, F]
-        shifts = [frames[:, :, :, p : p + count] for p in range(self.past + 1)]
+        starts = range(past.shape[3] + 1)
+        shifts = [frames[:, :, :, start : start + count] for start in starts]
         stacked = torch.cat(shifts, 2).flatten(0, 1)  # [2 B, (P + 1) C, T, F]
         y = self.conv(stacked).unflatten(0, (2, -1))  # [2, B, 2 D, T, F']
         y = self.activation(_complex(*y.chunk(2, 2), dim=0))  # [2, B, D, T, F']
@@ -163,8 +166,9 @@ class PDCCRN(nn.Module):
 
     A complex encoder and decoder with skip connections around complex LSTMs estimate a
     bounded complex mask, DCCRN-E's: its modulus passes a tanh. As in pDCCRN (Eskimez
-    et al., arXiv 2110.09625) the speaker vector enters at the first complex LSTM, in
-    both of its parts, and nowhere else. Sizes are those of DCCRN-CL.
+    et al., arXiv 2110.09625) the speaker vector enters at the complex LSTM and nowhere
+    else: here at the first one, beside both parts of its input. Sizes are those of
+    DCCRN-CL.
 
     Ours: no convolution looks ahead (published: one frame in each layer of the
     decoder); frames are divided by a causal running level, so that the gain of the
@@ -221,21 +225,16 @@ class PDCCRN(nn.Module):
         self.register_buffer("synthesis", synthesis.to(dtype), persistent=False)
         extent = kernel_frames, kernel_bins
         pairs = list(zip([1, *channels], channels))
-        self.encoder = nn.ModuleList(ConvLayer(c, d, *extent) for c, d in pairs)
-        self.decoder = nn.ModuleList(
-            ConvLayer(2 * d, c, *extent, up=True, activate=bool(index))
-            for index, (c, d) in reversed(list(enumerate(pairs)))
+        sizes = [fft // 2 >> index for index in range(len(channels) + 1)]
+        self.encoder = nn.ModuleList(
+            ConvLayer(c, d, size, *extent) for (c, d), size in zip(pairs, sizes)
         )
-        bins = fft // 2
-        scales = [bins >> index for index in range(len(channels) + 1)]
-        self._past_shapes = [
-            (2, inputs, kernel_frames - 1, size)
-            for inputs, size in [
-                *zip([c for c, _ in pairs], scales),
-                *zip([2 * d for _, d in reversed(pairs)], reversed(scales)),
-            ]
-        ]
-        features = channels[-1] * scales[-1]
+        # The last layer's output is the mask.
+        self.decoder = nn.ModuleList(
+            ConvLayer(2 * d, c, size, *extent, up=True, activate=size < fft // 4)
+            for (c, d), size in zip(reversed(pairs), reversed(sizes))
+        )
+        features = channels[-1] * sizes[-1]
         self.film = FiLM(speaker_dim, features) if conditioning == "film" else None
         inputs = features if self.film else features + speaker_dim
         self.lstms = nn.ModuleList(
@@ -260,7 +259,7 @@ class PDCCRN(nn.Module):
         return PDCCRNState(
             zeros(batch, self.latency - self.hop),
             torch.full_like(zeros(batch), LEVEL_FLOOR),
-            zeros(batch, sum(map(math.prod, self._past_shapes))),
+            zeros(batch, sum(map(math.prod, self._past_shapes()))),
             zeros(memory),
             zeros(memory),
             zeros(frames - 1, batch, self.hop),
@@ -306,19 +305,22 @@ class PDCCRN(nn.Module):
         frames = history.unfold(-1, window, self.hop).transpose(0, 1)  # [T, B, W]
         gain, level = running_amplitude(frames, state.level, self.hop / SAMPLE_RATE)
         spectrum = torch.fft.rfft(frames / gain * self.analysis, self.fft)
-        mask, past, hidden, cell = self._mask(spectrum, speaker, state)  # [T, B, F + 1]
-        pieces = torch.fft.irfft(spectrum * mask, self.fft)[..., :window]
+        parts = torch.view_as_real(spectrum).permute(3, 0, 1, 2)  # [2, T, B, F + 1]
+        mask, past, hidden, cell = self._mask(parts, speaker, state)
+        product = _complex(parts * mask[0], parts * mask[1], dim=0)
+        enhanced = torch.complex(*product)  # [T, B, F + 1]
+        pieces = torch.fft.irfft(enhanced, self.fft)[..., :window]  # [T, B, W]
         pieces = pieces * self.synthesis * gain  # [T, B, W]
         output, overlap = _overlap_add(pieces, state.overlap)
         newest = history[:, history.shape[-1] - window + self.hop :]
         return output, PDCCRNState(newest, level, past, hidden, cell, overlap)
 
     def _mask(
-        self, spectrum: Tensor, speaker: Tensor, state: PDCCRNState
+        self, parts: Tensor, speaker: Tensor, state: PDCCRNState
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Complex mask (T, B, F + 1), zero at 0 Hz; new past, hidden and cell."""
-        scaled = spectrum[..., 1:] / self.analysis.square().sum().sqrt()
-        x = torch.view_as_real(scaled).permute(3, 1, 0, 2).unsqueeze(2)
+        """Mask (2, T, B, F + 1), zero at 0 Hz; new past, hidden and cell states."""
+        scaled = parts[..., 1:] / self.analysis.square().sum().sqrt()
+        x = scaled.transpose(1, 2).unsqueeze(2)  # [2, B, 1, T, F]
         before, newest, skips = self._unpack(state.past), [], []
         for layer in self.encoder:
             x, past = layer(x, next(before))  # [2, B, C, T, F / 2 ...]
@@ -328,10 +330,9 @@ class PDCCRN(nn.Module):
         for layer in self.decoder:
             x, past = layer(torch.cat([x, skips.pop()], 2), next(before))
             newest.append(past)
-        real, imag = x.squeeze(2).transpose(1, 2)  # [T, B, F]
-        modulus = (real.square() + imag.square() + 1e-12).sqrt()
-        bound = modulus.tanh() / modulus
-        mask = nn.functional.pad(torch.complex(real * bound, imag * bound), (1, 0))
+        mask = x.squeeze(2).transpose(1, 2)  # [2, T, B, F]
+        modulus = (mask.square().sum(0) + 1e-12).sqrt()  # [T, B, F]
+        mask = nn.functional.pad(mask * (modulus.tanh() / modulus), (1, 0))
         return mask, _pack(newest), hidden, cell
 
     def _recur(
@@ -354,10 +355,14 @@ class PDCCRN(nn.Module):
         hidden, cell = torch.stack(last, 1)  # [L, 2, 2, B, H]
         return y.unflatten(3, shape).permute(1, 2, 3, 0, 4), hidden, cell
 
+    def _past_shapes(self) -> list[tuple[int, ...]]:
+        return [layer.past_shape for layer in [*self.encoder, *self.decoder]]
+
     def _unpack(self, past: Tensor) -> Iterator[Tensor]:
         """The past frames (2, B, C, P, F) of each convolution from `_pack`'s result."""
-        sizes = [math.prod(shape) for shape in self._past_shapes]
-        for part, shape in zip(past.split(sizes, 1), self._past_shapes, strict=True):
+        shapes = self._past_shapes()
+        parts = past.split([math.prod(shape) for shape in shapes], 1)
+        for part, shape in zip(parts, shapes, strict=True):
             yield part.unflatten(1, shape).transpose(0, 1)
 
 
@@ -389,6 +394,8 @@ def _check(
 ) -> None:
     if conditioning not in get_args(Conditioning):
         raise ValueError(f"conditioning: {conditioning!r} is not concat or film")
+    if layers == 0:
+        raise ValueError("channels: empty; give one number per layer")
     if kernel_bins % 2 == 0:
         raise ValueError(f"kernel_bins must be odd, not {kernel_bins}")
     if window % hop or window < 2 * hop:
