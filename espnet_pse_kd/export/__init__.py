@@ -2,6 +2,7 @@
 
 from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
+from espnet_pse_kd.export.quantization import quantize
 from espnet_pse_kd.export.teachers import export_pvad, export_speaker_encoder
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "export_student",
     "load_pvad",
     "load_student",
+    "quantize",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -62,18 +62,24 @@ def write_model(
         file.write(data)
 
 
-def _convert(
-    program: torch.export.ExportedProgram, inputs: list[str], outputs: list[str]
-) -> bytes:
-    """A serialized ``ModelProto`` without metadata."""
+def import_onnx() -> ModuleType:
+    """The package onnx; UserError: it or onnxscript is missing."""
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"export: the package {error.name!r} is missing; "
             "pip install 'espnet_pse_kd[train]'"
         ) from None
+    return onnx
+
+
+def _convert(
+    program: torch.export.ExportedProgram, inputs: list[str], outputs: list[str]
+) -> bytes:
+    """A serialized ``ModelProto`` without metadata."""
+    import_onnx()
     try:
         exported = torch.onnx.export(
             program,
@@ -96,9 +102,7 @@ def _convert(
         del node.metadata_props[:]
         node.doc_string = ""
     del proto.metadata_props[:]
-    buffer = io.BytesIO()
-    buffer.write(proto.SerializeToString())
-    return buffer.getvalue()
+    return proto.SerializeToString()
 
 
 @contextlib.contextmanager

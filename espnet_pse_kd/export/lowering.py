@@ -19,31 +19,41 @@ _LONGEST = 1 << 20
 """Longest running maximum of an axis that has no fixed length."""
 
 
-def _angles(size: int) -> Tensor:
-    """Phases (size, size // 2 + 1) of the real Fourier matrix, in radians."""
-    time = torch.arange(size, dtype=torch.float32)
-    frequency = torch.arange(size // 2 + 1, dtype=torch.float32)
+def _angles(times: int, frequencies: int, size: int) -> Tensor:
+    """Phases (times, frequencies) of a Fourier matrix of a size, in radians."""
+    time = torch.arange(times, dtype=torch.float32)
+    frequency = torch.arange(frequencies, dtype=torch.float32)
     # The remainder keeps the products exact and the cosine's argument small.
     return torch.remainder(time[:, None] * frequency, size) * (2 * math.pi / size)
 
 
 def _rfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None):
+    """Cosines of the even part, sines of the odd part: half the products."""
     size = x.shape[-1] if n is None else n
     if dim != -1 or norm is not None or size % 2 or size < x.shape[-1]:
         return NotImplemented
-    angles = _angles(size)[: x.shape[-1]]  # [N, F]
-    return torch.complex(x @ angles.cos(), x @ -angles.sin())  # [..., F]
+    half = size // 2
+    x = torch.nn.functional.pad(x, (0, size - x.shape[-1]))  # [..., N]
+    left, right = x[..., : half + 1], x[..., half + 1 :].flip(-1)
+    mirrored = torch.nn.functional.pad(right, (1, 1))  # [..., N / 2 + 1]
+    angles = _angles(half + 1, half + 1, size)
+    real = (left + mirrored) @ angles.cos()  # [..., F]
+    return torch.complex(real, (mirrored - left) @ angles.sin())
 
 
 def _irfft(x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None):
+    """One half of the signal from each sum of the even and the odd part."""
     if n is None or n % 2 or dim != -1 or norm is not None:
         return NotImplemented
-    angles = _angles(n).t()  # [F, N]
+    half = n // 2
+    angles = _angles(half + 1, half + 1, n)
     once = torch.ones(1)
-    weights = torch.cat([once, torch.full((n // 2 - 1,), 2.0), once])[:, None] / n
+    weights = torch.cat([once, torch.full((half - 1,), 2.0), once])[:, None] / n
     parts = torch.view_as_real(x)  # [..., F, 2]
-    real = parts[..., 0] @ (weights * angles.cos())
-    return real - parts[..., 1] @ (weights * angles.sin())  # [..., N]
+    even = parts[..., 0] @ (weights * angles.cos())  # [..., N / 2 + 1]
+    odd = parts[..., 1] @ (weights * angles.sin())
+    mirrored = (even + odd)[..., 1:-1].flip(-1)
+    return torch.cat([even - odd, mirrored], -1)  # [..., N]
 
 
 def _stft(
@@ -60,7 +70,7 @@ def _stft(
     """A strided convolution with windowed waves, without padding."""
     if win_length not in (None, n_fft) or normalized or window is None:
         return NotImplemented
-    angles = _angles(n_fft).t()  # [F, W]
+    angles = _angles(n_fft // 2 + 1, n_fft, n_fft)  # [F, W]
     waves = torch.cat([angles.cos(), -angles.sin()]) * window  # [2 F, W]
     parts = torch.nn.functional.conv1d(
         x[:, None], waves[:, None], stride=hop_length or n_fft // 4
@@ -73,6 +83,11 @@ def _mul(x: Tensor, y: Tensor):
     if not x.is_complex() or y.is_complex():
         return NotImplemented
     return torch.view_as_complex(torch.view_as_real(x) * y.unsqueeze(-1))
+
+
+def _select_scatter(x: Tensor, source: Tensor, dim: int, index: int):
+    """Writing the only row of ``x``, as a loop over one frame does."""
+    return source.unsqueeze(dim) if x.shape[dim] == 1 else NotImplemented
 
 
 def _cummax(x: Tensor, dim: int):
@@ -94,6 +109,7 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     _aten.fft_irfft.default: _irfft,
     _aten.stft.default: _stft,
     _aten.mul.Tensor: _mul,
+    _aten.select_scatter.default: _select_scatter,
     _aten.cummax.default: _cummax,
 }
 """For `torch.export.ExportedProgram.run_decompositions`."""
