@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,17 @@ def load_parameters(model: torch.nn.Module, path: str | Path) -> None:
     """Fill a model from a file; every parameter must be there, and none too many.
 
     Raises:
-        UserError: the file is missing or damaged, or is another model's.
+        UserError: the file is missing or damaged, holds code, or is another model's.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; finish the training, or correct it")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: damaged, or holds code beside tensors, which is never run; get "
+            "the model from its source again, or train again"
+        ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: damaged ({reason}); train again") from None

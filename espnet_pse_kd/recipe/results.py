@@ -213,7 +213,7 @@ class Scores:
         return values[0] if len(values) == 1 else np.stack(values, -1)
 
     def interval(self, column: Column) -> Interval:
-        """Statistic and interval over speakers and seeds; NaN where there are no rows."""
+        """Statistic and interval over speakers and seeds; NaN without rows."""
         if not self.rows:
             return Interval(math.nan, math.nan, math.nan, 0, 0)
         return bootstrap_interval(

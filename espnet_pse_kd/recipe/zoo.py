@@ -10,6 +10,7 @@ from pathlib import Path
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.recipe.methods import read_yaml
 from espnet_pse_kd.recipe.trials import read_json
 
 CONFIG_NAME = "shared"
@@ -27,24 +28,29 @@ def zoo_files(model: str, option: str) -> dict[str, str]:
     Raises:
         UserError: there is no such model, or it is no packed one.
     """
-    from espnet2.main_funcs.pack_funcs import get_dict_from_cache
+    if Path(model).is_dir():
+        return _unpacked_files(Path(model), option)
     from espnet_model_zoo.downloader import ModelDownloader
 
     try:
-        if Path(model).is_dir():
-            found = get_dict_from_cache(Path(model) / "meta.yaml")
-            if found is None:
-                raise UserError(f"{option} {model}: no meta.yaml; give a packed model")
-            return found
         return ModelDownloader().download_and_unpack(model)
-    except UserError:
-        raise
     except Exception as error:  # the zoo raises whatever its transports raise
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"{option} {model}: neither a path here nor a model of the zoo "
             f"({type(error).__name__}: {reason}); correct it"
         ) from error
+
+
+def _unpacked_files(folder: Path, option: str) -> dict[str, str]:
+    if not (folder / "meta.yaml").is_file():
+        raise UserError(
+            f"{option} {folder}: no meta.yaml; give a packed model, or the folder into "
+            "which one was unpacked"
+        )
+    meta = read_yaml(folder / "meta.yaml")
+    parts = (meta.get("yaml_files") or {}, meta.get("files") or {})
+    return {name: str(folder / path) for part in parts for name, path in part.items()}
 
 
 def folder_of_shared(model: str, expdir: Path) -> Path:
