@@ -111,7 +111,7 @@ def _exported(source: Path) -> Path:
         return student
     try:
         from espnet_pse_kd.export import export_student, load_student
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UserError(
             f"{source}: a PyTorch network, but {error.name} is not installed; run: "
             "pip install 'espnet_pse_kd[train]'"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> None:
     """
     jobs = plan(args.files, args.output)
     enhancer = load_enhancer(args)
-    worker = Worker(enhancer, load_profile(args, enhancer), args)
+    options = Options(args.attenuation_limit, args.per_channel, args.report, args.force)
+    worker = Worker(enhancer, load_profile(args, enhancer), options)
     if len(jobs) == 1:
         worker.enhance(jobs[0])
         return
@@ -102,22 +103,38 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
+class Options(NamedTuple):
+    """How to enhance.
+
+    Attributes:
+        attenuation_limit: how far anything may be turned down in dB; None: no limit.
+        per_channel: enhance each channel by itself, not their mean.
+        report: tell in how much of the time the voice speaks.
+        force: replace files that exist.
+    """
+
+    attenuation_limit: float | None = None
+    per_channel: bool = False
+    report: bool = False
+    force: bool = False
+
+
 class Worker:
     """Enhances one file after another with the same model, voice and options.
 
     Args:
         enhancer: the model.
         profile: the voice.
-        args: ``attenuation_limit``, ``per_channel``, ``report``, ``force``.
+        options: how.
     """
 
     def __init__(
         self,
         enhancer: PersonalizedEnhancer,
         profile: Profile,
-        args: argparse.Namespace,
+        options: Options,
     ) -> None:
-        self._enhancer, self._profile, self._args = enhancer, profile, args
+        self._enhancer, self._profile, self._options = enhancer, profile, options
 
     def enhance_all(self, jobs: Sequence[Job]) -> list[Job]:
         """Enhance all files; reports errors as they occur, returns what failed."""
@@ -137,14 +154,14 @@ class Worker:
         Raises:
             UserError: it cannot be read, or the output exists or cannot be written.
         """
-        if job.output.exists() and not self._args.force:
+        if job.output.exists() and not self._options.force:
             raise UserError(f"{job.output}: exists; give --force, or another --output")
         start = time.monotonic()
         meter = None
         with open_sound(job.source) as sound:
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
-            if self._args.report:
+            if self._options.report:
                 meter = PresenceMeter(
                     self._enhancer.personal_vad, self._profile, form.rate
                 )
@@ -157,7 +174,7 @@ class Worker:
             meter.report(str(job.source))
 
     def _note_channels(self, sound: SoundInput) -> None:
-        if sound.format.channels > 1 and not self._args.per_channel:
+        if sound.format.channels > 1 and not self._options.per_channel:
             print(
                 f"note: {sound.path}: {sound.format.channels} channels, mixed down; "
                 "--per-channel keeps them apart",
@@ -169,8 +186,8 @@ class Worker:
     ) -> Iterator[np.ndarray]:
         """Enhanced blocks (n, channels), together as long as the recording."""
         channels = sound.format.channels
-        separate = self._args.per_channel
-        limit = self._args.attenuation_limit
+        separate = self._options.per_channel
+        limit = self._options.attenuation_limit
         streams = [
             self._enhancer.stream(self._profile, sound.format.rate, limit)
             for _ in range(channels if separate else 1)

@@ -63,7 +63,7 @@ def _export(source: Path, pvad: Path | None, paths: list[Path]) -> None:
     """Write the student, then the speaker encoder and the personal VAD if wanted."""
     try:
         from espnet_pse_kd import export
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UserError(
             f"{source}: {error.name} is not installed; run: "
             "pip install 'espnet_pse_kd[train]'"

@@ -18,7 +18,6 @@ ABSENT_SHARE = 0.02
 """Share of the time below which the enrolled voice counts as absent."""
 
 _PIECE = 30 * SAMPLE_RATE  # the personal VAD runs on pieces of half a minute
-_NTSS, _TSS = 1, 2  # classes of the personal VAD: another speaker, the enrolled one
 
 
 class PresenceMeter:
@@ -36,7 +35,7 @@ class PresenceMeter:
         self._personal_vad, self._vector = personal_vad, profile.vector
         self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1)
         self._waiting: list[np.ndarray] = []
-        self._counts = np.zeros(3, int)
+        self._counts = np.zeros(len(personal_vad.classes), int)
 
     def add(self, block: np.ndarray) -> None:
         """Take the next samples (n,) of the recording."""
@@ -51,7 +50,8 @@ class PresenceMeter:
         )
         self._count()
         shares = self._counts / max(self._counts.sum(), 1)
-        return float(shares[_TSS]), float(shares[_NTSS])
+        own, others = map(self._personal_vad.classes.index, ("tss", "ntss"))
+        return float(shares[own]), float(shares[others])
 
     def report(self, name: str) -> None:
         """Print the shares; warn where the voice seems absent."""
@@ -72,4 +72,5 @@ class PresenceMeter:
         self._waiting = []
         if len(piece):
             posteriors = self._personal_vad.posteriors(piece, self._vector)  # [T, 3]
-            self._counts += np.bincount(posteriors.argmax(1), minlength=3)
+            heard = posteriors.argmax(1)  # [T]
+            self._counts += np.bincount(heard, minlength=len(self._counts))

@@ -114,7 +114,7 @@ def score(trial: Trial) -> dict[str, object]:
         measures = score_signals(
             target[:short], np.zeros(short), mixture[:short], output[:short]
         )
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UserError(
             f"pse-kd score: {error.name} is not installed; run: "
             "pip install 'espnet_pse_kd[recipe]'"

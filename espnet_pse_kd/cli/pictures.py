@@ -1,0 +1,66 @@
+"""Pictures of what enhancement did to a recording."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WINDOW = 512
+_WIDEST = 1600  # columns of a spectrogram; more than the screen shows is wasted
+_RANGE_DB = 70.0
+
+
+def spectrogram(wave: np.ndarray) -> np.ndarray:
+    """Levels of a 16 kHz signal (N,): float32 (257, T) in dB, T at most 1600."""
+    hop = max(_WINDOW // 4, -(-len(wave) // _WIDEST))
+    padded = np.pad(wave, (_WINDOW // 2, _WINDOW // 2))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
+    magnitude = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))  # [T, F]
+    return (20 * np.log10(magnitude + 1e-6)).T.astype(np.float32)
+
+
+def before_and_after(
+    before: np.ndarray, after: np.ndarray, voice: np.ndarray, hop: int
+) -> Figure:
+    """Two spectrograms on one scale, and below them where the voice speaks.
+
+    Args:
+        before: (N,) at 16 kHz.
+        after: (N,) at 16 kHz.
+        voice: (T,) probability that the enrolled voice speaks.
+        hop: samples between the centres of its frames.
+    """
+    from matplotlib.figure import Figure
+
+    seconds = len(before) / SAMPLE_RATE
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    rows = figure.subplots(3, sharex=True, height_ratios=(3, 3, 1.2))
+    levels = [spectrogram(wave) for wave in (before, after)]
+    top = float(levels[0].max())
+    for axes, level, title in zip(rows, levels, ("Before", "After")):
+        axes.imshow(
+            level,
+            origin="lower",
+            aspect="auto",
+            extent=(0, seconds, 0, SAMPLE_RATE / 2000),
+            vmin=top - _RANGE_DB,
+            vmax=top,
+            cmap="magma",
+        )
+        axes.set(title=title, ylabel="kHz")
+    time = np.arange(len(voice)) * hop / SAMPLE_RATE
+    rows[2].fill_between(time, voice, color="tab:orange", alpha=0.4, linewidth=0)
+    rows[2].plot(time, voice, color="tab:orange", linewidth=1)
+    rows[2].set(
+        title="Enrolled voice speaks (probability)",
+        xlabel="seconds",
+        xlim=(0, seconds),
+        ylim=(0, 1.02),
+    )
+    return figure
