@@ -1,7 +1,7 @@
-"""Mel power spectra at the pVAD's frames: 25/10 ms, 40 bands, 16 kHz.
+"""Mel power spectra at the pVAD's frames: 25/10 ms, 16 kHz.
 
 The same numbers as ``librosa.feature.melspectrogram(sr=16000, n_fft=400,
-hop_length=160, n_mels=40)``: Slaney's mel scale and area normalisation, power 2.
+hop_length=160, n_mels=bands)``: Slaney's mel scale and area normalisation, power 2.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ def _window(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.hann_window(WINDOW, dtype=dtype, device=device)
 
 
-def mel_power(x: Tensor) -> Tensor:
+def mel_power(x: Tensor, bands: int = BANDS) -> Tensor:
     """Mel power spectrum; frame ``t`` is centred on sample ``160 t``.
 
     Args:
         x: (..., N) signal at 16 kHz, N >= 1. Samples outside it count as zero.
+        bands: number of bands.
 
     Returns:
-        (..., T, 40) with ``T = ceil(N / 160) + 1``.
+        (..., T, bands) with ``T = ceil(N / 160) + 1``.
     """
     flat = x.reshape(-1, x.shape[-1])
     tail = -x.shape[-1] % HOP

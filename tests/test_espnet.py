@@ -734,3 +734,20 @@ def test_packed_teacher_is_the_teacher(teacher, tmp_path):
 def test_foreign_parameters_are_refused(student, teacher):
     with pytest.raises(UserError, match="lacks"):
         load_student(student / "config.yaml", teacher / "valid.acc.best.pth")
+
+
+def test_bfloat16_trains_the_same_network_and_only_in_training() -> None:
+    losses = {}
+    for faster in (False, True):
+        torch.manual_seed(0)
+        model = build_model()
+        model.cpu_bfloat16 = faster
+        trained = model.train()(**batch())[0]
+        trained.backward()
+        grads = torch.cat([p.grad.flatten() for p in model.extractor.parameters()])
+        losses[faster] = trained.item(), model.eval()(**batch())[0].item(), grads
+    assert losses[True][1] == losses[False][1]
+    assert losses[True][0] != losses[False][0]
+    assert losses[True][0] == pytest.approx(losses[False][0], rel=0.01)
+    cosine = torch.nn.functional.cosine_similarity(losses[0][2], losses[1][2], dim=0)
+    assert cosine > 0.99

@@ -1,5 +1,6 @@
 """The methods table, the merge of base YAML and method, and training folders."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -116,6 +117,24 @@ def test_methods_train_on_their_data(plan, tmp_path):
     assert str(tmp_path / "dump/raw/train_noits/wav.scp") in paths
     assert b2.config["train_shape_file"][0].endswith("raw/train/utt2num_samples")
     assert b1.config["train_enroll_vectors"] == b2.config["train_enroll_vectors"]
+
+
+def test_trunk_and_forks_follow_one_course_of_the_learning_rate(plan, tmp_path):
+    uids = {f"u{index:02d}": "64000" for index in range(25)}
+    for name in ("train", "train_noits"):
+        write_table(tmp_path / "dump/raw" / name / "utt2num_samples", uids)
+    shape = {"scheduler": "tristagelr", "scheduler_conf": {"hold_ratio": 0.6}}
+    base = {**BASE, **shape, "batch_size": 10}
+    plan = dataclasses.replace(plan, base=base)
+    trunk = plan.trunk(METHODS["b1"], 0, epochs=3)
+    alone = plan.student(METHODS["b2"], 0, forked=False)
+    # 4 epochs of 25 // 10 batches, as ESPnet makes them.
+    expected = {"hold_ratio": 0.6, "max_steps": 8}
+    assert trunk.config["scheduler_conf"] == expected
+    assert alone.config["scheduler_conf"] == expected
+    cosine = {**BASE, "scheduler": "CosineAnnealingLR"}
+    plan = dataclasses.replace(plan, base=cosine)
+    assert plan.trunk(METHODS["b1"], 0, 3).config["scheduler_conf"] == {"T_max": 4}
 
 
 def test_gate_needs_a_finished_teacher_and_reads_window_vectors(plan, tmp_path):

@@ -38,6 +38,9 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         decoder: ESPnet decoder.
         loss_wrappers: criterions in their wrappers.
         gate: what weighs the loss frames.
+        cpu_bfloat16: train on a CPU that has bfloat16 instructions with the
+            network's matrix products in it, about a quarter faster. On a GPU,
+            ESPnet's ``use_amp`` does that.
         share_encoder: see `ESPnetExtractionModel`; False for our extractors.
         extract_feats_in_collect_stats: part of ESPnet's interface; nothing is
             extracted.
@@ -50,6 +53,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         decoder: AbsDecoder,
         loss_wrappers: list[AbsLossWrapper],
         gate: Gate | None = None,
+        cpu_bfloat16: bool = False,
         share_encoder: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ) -> None:
@@ -63,6 +67,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
         self.gate = gate or Gate()
+        self.cpu_bfloat16 = cpu_bfloat16 and _cpu_has_bfloat16()
         self.set_teacher(None)
 
     @property
@@ -120,9 +125,11 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         enroll_lengths = lengths_or_all(enroll_ref1, enroll_ref1_lengths)  # [B]
         if interf_ref1 is None:
             interf_ref1 = torch.zeros_like(speech_mix)
-        estimates, features, masked, others = self.forward_enhance(
-            speech_mix, lengths, [enroll_ref1], [enroll_lengths]
-        )
+        faster = self.cpu_bfloat16 and self.training and not speech_mix.is_cuda
+        with torch.autocast("cpu", torch.bfloat16, enabled=faster):
+            estimates, features, masked, others = self.forward_enhance(
+                speech_mix, lengths, [enroll_ref1], [enroll_lengths]
+            )
         inside = torch.arange(speech_mix.shape[1], device=lengths.device)
         inside = inside < lengths[:, None]  # [B, N]
         # Autocast may have left half precision, in which a compressed spectrum fails.
@@ -131,7 +138,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             "si_sdri": si_sdr_improvement(speech_ref1, estimate, speech_mix),
         }
         weights = None
-        if self.training:
+        if self.training and self.gate.mode != "none":
             speaker = None
             if self.gate.needs_teacher:
                 speaker = self._vector(enroll_ref1, enroll_lengths)  # [B, D]
@@ -139,8 +146,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
                 speech_mix, speech_ref1, interf_ref1, lengths, speaker, window_vectors
             )
             weights = gating.weights.to(speech_mix)  # [B, T]
-            if self.gate.mode != "none":
-                monitors |= _gate_stats(gating, lengths)
+            monitors |= _gate_stats(gating, lengths)
         context = LossContext(speech_mix, weights, lengths, self.gate.normalizer)
         loss, stats, batch, _ = self.forward_loss(
             [estimate],
@@ -208,6 +214,12 @@ class ESPnetPSEModel(ESPnetExtractionModel):
                 f"shape {tuple(enrolment.shape)}"
             )
         return self.extractor.speaker_vector(enrolment, lengths).to(enrolment)
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16; elsewhere it would be emulated."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _gate_stats(gating: GateOutput, lengths: Tensor) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from espnet2.torch_utils.initialize import INITIALIZATIONS, initialize
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.get_default_kwargs import get_default_kwargs
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import str_or_none
+from espnet2.utils.types import str2bool, str_or_none
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment import EnrolmentVectors
@@ -209,10 +209,24 @@ class PSETask(_EnrolmentTask):
             default=None,
             help="Model parameter file of the personal VAD",
         )
+        group.add_argument(
+            "--cpu_bfloat16",
+            type=str2bool,
+            default=False,
+            help="On a CPU with bfloat16 instructions, train with the network's "
+            "matrix products in it (on a GPU: --use_amp)",
+        )
 
     @classmethod
     def model_defaults(cls) -> dict[str, Any]:
-        hidden = ("encoder", "extractor", "decoder", "loss_wrappers", "gate")
+        hidden = (
+            "encoder",
+            "extractor",
+            "decoder",
+            "loss_wrappers",
+            "gate",
+            "cpu_bfloat16",
+        )
         return _defaults(ESPnetPSEModel, hidden)
 
     @classmethod
@@ -257,6 +271,7 @@ class PSETask(_EnrolmentTask):
             decoder=decoder,
             loss_wrappers=_build_loss_wrappers(args.criterions),
             gate=gate,
+            cpu_bfloat16=args.cpu_bfloat16,
         )
         if args.init is not None:
             initialize(model, args.init)

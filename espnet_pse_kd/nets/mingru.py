@@ -81,7 +81,8 @@ class MinGRUBlock(nn.Module):
         gain, shift = self.film(condition).chunk(2, -1)  # [B, D]
         y = self.norm(x) * (1 + gain) + shift  # [T, B, D]
         gate, candidate, output = self.gates(y).chunk(3, -1)  # [T, B, D]
-        z = torch.sigmoid(gate)
+        # Under autocast the products are short of digits; what recurs must not be.
+        z, candidate = torch.sigmoid(gate.to(h)), candidate.to(h)
         states = LinearScan.apply(1 - z, z * candidate, h)  # [T, B, D]
         x = x + self.out(states * nn.functional.silu(output))  # [T, B, D]
         value, gate = self.feed_in(self.feed_norm(x)).chunk(2, -1)  # [T, B, H]
@@ -251,7 +252,7 @@ class MinGRUNet(nn.Module):
         for block, h in zip(self.blocks, state.hidden):
             x, last = block(x, condition, h)  # [T, B, D]
             hidden.append(last)
-        mask = torch.sigmoid(self.mask(self.norm(x)))  # [T, B, F]
+        mask = torch.sigmoid(self.mask(self.norm(x)).to(features))  # [T, B, F]
         output, overlap = self._synthesize(spectrum * mask, state.overlap)
         kept = history[:, history.shape[-1] - (self.window - self.hop) :]
         return output, MinGRUState(kept, level, torch.stack(hidden), overlap)

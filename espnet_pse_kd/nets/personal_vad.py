@@ -28,10 +28,10 @@ _SCORES = 2
 class PersonalVAD(nn.Module):
     """Personal VAD of Ding et al. (arXiv 1908.04284), the teacher of the gate.
 
-    40 log-mel bands, 25/10 ms, relative to a causal peak follower (to the loudest
-    frame of the utterance where bidirectional), so that the input's level does not
-    matter; then LSTM layers and three classes: `activity.CLASSES`. What tells it the
-    target:
+    Log-mel bands (40 as published), 25/10 ms, relative to a causal peak follower (to
+    the loudest frame of the utterance where bidirectional), so that the input's level
+    does not matter; then LSTM layers and three classes: `activity.CLASSES`. What tells
+    it the target:
 
     * ``et``: the enrolment vector modulates the input of every layer (``film``), or
       is appended to the features (``concat``).
@@ -58,6 +58,7 @@ class PersonalVAD(nn.Module):
         dropout: on the input of every layer but the first.
         embedding_dim: D.
         comparisons: C, learned similarities of window vector and enrolment.
+        bands: M, mel bands; more of them resolve the harmonics of overlapping voices.
         window_hop: samples between the centres of window vectors.
 
     Raises:
@@ -76,6 +77,7 @@ class PersonalVAD(nn.Module):
         dropout: float = 0.0,
         embedding_dim: int = 256,
         comparisons: int = 32,
+        bands: int = BANDS,
         window_hop: int = WINDOW_HOP,
     ) -> None:
         super().__init__()
@@ -86,7 +88,8 @@ class PersonalVAD(nn.Module):
         self.film = self.uses_vector and injection == "film"
         self.bidirectional = bidirectional
         self.window_hop, self.embedding_dim = window_hop, embedding_dim
-        inputs = BANDS + (_SCORES + comparisons) * self.uses_scores
+        self.bands = bands
+        inputs = bands + (_SCORES + comparisons) * self.uses_scores
         if self.uses_vector and not self.film:
             inputs += embedding_dim
         self.project = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU())
@@ -129,13 +132,13 @@ class PersonalVAD(nn.Module):
         Raises:
             ValueError: window vectors are missing.
         """
-        x = self._features(mixture)  # [B, T, 40]
+        x = self._features(mixture)  # [B, T, M]
         frames = x.shape[1]
         if self.uses_scores:
             if window_vectors is None:
                 raise ValueError("conditioning st and set need window_vectors")
             scores = self._scores(enrolment, window_vectors, frames)
-            x = torch.cat([x, scores], -1)  # [B, T, 40 + 2 + C]
+            x = torch.cat([x, scores], -1)  # [B, T, M + 2 + C]
         # A unit vector has entries of order D^-1/2, too faint to learn from.
         speaker = enrolment[:, None] * enrolment.shape[-1] ** 0.5  # [B, 1, D]
         if self.uses_vector and not self.film:
@@ -151,8 +154,8 @@ class PersonalVAD(nn.Module):
         return self.classify(x)  # [B, T, 3]
 
     def _features(self, mixture: Tensor) -> Tensor:
-        """Log-mel power relative to a level, about zero mean: (B, N) -> (B, T, 40)."""
-        mel = mel_power(mixture)  # [B, T, M]
+        """Log-mel power relative to a level, about zero mean: (B, N) -> (B, T, M)."""
+        mel = mel_power(mixture, self.bands)  # [B, T, M]
         power = mel.sum(-1).clamp_min(1e-20).log()  # [B, T]
         if self.bidirectional:
             level = power.amax(1, keepdim=True).clamp_min(_LEVEL_FLOOR)  # [B, 1]

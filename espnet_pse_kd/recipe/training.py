@@ -18,7 +18,7 @@ import yaml
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge, read_yaml
 
@@ -173,6 +173,17 @@ def prepare(exp: Path, config: Mapping[str, Any]) -> str:
     return "new"
 
 
+def steps_per_epoch(config: Mapping[str, Any]) -> int:
+    """Number of batches that ESPnet makes of the training set; 1 while it is missing.
+
+    Before stage 2 options are checked without data.
+    """
+    shape = Path(config["train_shape_file"][0])
+    if not shape.is_file():
+        return 1
+    return max(1, len(read_table(shape)) // int(config.get("batch_size", 20)))
+
+
 def is_finished(exp: Path) -> bool:
     """Whether ``run.json``, which `jobs.run` writes, says that the training ended."""
     record = exp / "run.json"
@@ -306,9 +317,14 @@ class Plan:
         if config.get("gate_conf", {}).get("mode") == "constant":
             config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
         config |= {**options, "seed": seed, "max_epoch": epochs}
-        if str(config.get("scheduler")).lower() == "cosineannealinglr":
-            # One cosine over a whole training: the trunk is its first part.
+        # One course of the learning rate over a whole training: the trunk is its
+        # first part.
+        scheduler = str(config.get("scheduler")).lower()
+        if scheduler == "cosineannealinglr":
             config = merge(config, {"scheduler_conf": {"T_max": self.epochs}})
+        if scheduler == "tristagelr":
+            steps = self.epochs * steps_per_epoch(config)
+            config = merge(config, {"scheduler_conf": {"max_steps": steps}})
         for override in self.overrides:
             config = merge(config, override)
         return Training(
