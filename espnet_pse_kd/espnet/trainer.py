@@ -1,4 +1,4 @@
-"""ESPnet's trainer, made safe against being killed at any moment.
+"""ESPnet's trainer, made safe against being killed at any moment, with examples.
 
 ESPnet writes ``checkpoint.pth`` in place. A process that is killed while it writes
 leaves half a file, from which nothing resumes, or a checkpoint whose model file and
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.espnet.examples import FirstBatch, is_due, write_examples
 
 Criterion = Sequence[str]
 """(phase, key, mode), an entry of ESPnet's ``best_model_criterion``."""
@@ -30,12 +32,28 @@ class ResumableTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
         """Copy the checkpoint aside, then train as ESPnet does."""
-        distributed = kwargs["distributed_option"]
-        if not distributed.distributed or distributed.dist_rank == 0:
+        if _is_first(kwargs["distributed_option"]):
             folder = Path(kwargs["options"].output_dir)
             if (folder / "checkpoint.pth").exists():
                 _replace(folder / "checkpoint.previous.pth", _copy_of(folder))
         return super().train_one_epoch(*args, **kwargs)
+
+    @classmethod
+    def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:
+        """Validate as ESPnet does, then show a few samples in TensorBoard."""
+        kwargs["iterator"] = batches = FirstBatch(kwargs["iterator"])
+        super().validate_one_epoch(*args, **kwargs)
+        options, epoch = kwargs["options"], kwargs["reporter"].get_epoch()
+        wanted = options.use_tensorboard and is_due(epoch, options.max_epoch)
+        if wanted and batches.first and _is_first(kwargs["distributed_option"]):
+            model = getattr(kwargs["model"], "module", kwargs["model"])  # in DDP
+            folder = Path(options.output_dir) / "tensorboard" / "valid"
+            write_examples(model, batches.first, folder, epoch)
+
+
+def _is_first(distributed: DistributedOption) -> bool:
+    """Whether this process writes files."""
+    return not distributed.distributed or distributed.dist_rank == 0
 
 
 def mend(folder: Path, criteria: Sequence[Criterion]) -> None:

@@ -176,15 +176,13 @@ def _once(grid: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
     return list(unique.values()), list(unique)
 
 
-def spectrogram(samples: np.ndarray) -> np.ndarray:
-    """Power in dB, (257, T), of a signal (N,) at the loss frames."""
+def _spectrogram(samples: np.ndarray) -> np.ndarray:
     import torch
 
-    from espnet_pse_kd.stft import stft
+    from espnet_pse_kd.spectrogram import spectrogram_db
 
-    spectrum = stft(torch.from_numpy(np.ascontiguousarray(samples, np.float32)))
-    power = spectrum.abs().square().clamp_min(1e-14)
-    return 10 * torch.log10(power).numpy().T  # [F, T]
+    signal = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
+    return spectrogram_db(signal).numpy()  # [F, T]
 
 
 def trial_figure(
@@ -206,11 +204,11 @@ def trial_figure(
     grid = figure.subplots(
         rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
     )[:, 0]
-    top = spectrogram(next(iter(signals.values()))).max()
+    top = _spectrogram(next(iter(signals.values()))).max()
     for axes, (name, samples) in zip(grid, signals.items()):
         length = len(samples) / SAMPLE_RATE
         axes.imshow(
-            spectrogram(samples),
+            _spectrogram(samples),
             origin="lower",
             aspect="auto",
             extent=(0, length, 0, SAMPLE_RATE / 2000),
