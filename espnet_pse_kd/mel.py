@@ -17,8 +17,8 @@ __all__ = ["BANDS", "HOP", "WINDOW", "mel_power"]
 
 
 @functools.lru_cache(maxsize=8)
-def _filterbank(dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.from_numpy(mel_filterbank()).to(device, dtype)  # [F, M]
+def _filterbank(bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.from_numpy(mel_filterbank(bands)).to(device, dtype)  # [F, M]
 
 
 @functools.lru_cache(maxsize=8)
@@ -48,5 +48,5 @@ def mel_power(x: Tensor, bands: int = BANDS) -> Tensor:
         return_complex=True,
     )  # [B, F, T]
     power = spectrum.real.square() + spectrum.imag.square()
-    mel = power.transpose(1, 2) @ _filterbank(x.dtype, x.device)  # [B, T, M]
+    mel = power.transpose(1, 2) @ _filterbank(bands, x.dtype, x.device)  # [B, T, M]
     return mel.reshape(*x.shape[:-1], *mel.shape[-2:])

@@ -36,7 +36,7 @@ CONFIGURATIONS = [
         ("set", "concat"),
     )
     for both in (False, True)
-]
+] + [{"conditioning": "st", "bidirectional": True, "bands": 80}]
 each_configuration = pytest.mark.parametrize(
     "options", CONFIGURATIONS, ids=lambda o: "-".join(map(str, o.values()))
 )

@@ -15,6 +15,7 @@ WINDOW = 400
 HOP = 160
 """Hop of the mel frames in samples (10 ms)."""
 BANDS = 40
+"""Mel bands of the speaker encoder, and of the published personal VAD."""
 MIN_SPEECH_SECONDS = 0.5
 """Least speech from which a speaker can be enrolled."""
 LEVEL_DBFS = -30.0
@@ -45,10 +46,10 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def mel_filterbank() -> np.ndarray:
-    """Triangular filters, each of unit area over frequency in Hz: float64 (201, 40)."""
+def mel_filterbank(bands: int = BANDS) -> np.ndarray:
+    """Triangular filters, each of unit area over frequency in Hz: float64 (201, M)."""
     bins = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
-    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), BANDS + 2))
+    edges = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), bands + 2))
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     triangles = np.minimum(rising, falling).clip(0)  # [F, M]
