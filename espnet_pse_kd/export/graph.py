@@ -52,6 +52,8 @@ def write_model(
     module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
     replace_lstms(module)
     with _quiet(), torch.no_grad():
+        # Windows that functions cache must be real tensors, not the tracer's.
+        module(*inputs.values())
         traced = torch.export.export(
             module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False
         )
