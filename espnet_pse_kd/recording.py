@@ -103,8 +103,8 @@ def refuse_unfit(recording: Recording, name: str) -> None:
     """
     if recording.speech == 0.0:
         raise UserError(
-            f"{name}: no speech in {recording.seconds:.1f} s; record the voice again, "
-            "and check the microphone"
+            f"{name}: {recording.seconds:.1f} s, no speech stands out in it; check the "
+            "microphone and record the voice again"
         )
     if recording.speech < LEAST_SPEECH:
         raise UserError(

@@ -1,0 +1,35 @@
+"""A weights folder of exported, untrained networks, and voices to enroll."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import exported
+import numpy as np
+import pytest
+
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, STUDENT
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the three networks; the speaker encoder is the real one."""
+    folder = tmp_path_factory.mktemp("weights")
+    shutil.copy(exported.student(), folder / STUDENT)
+    shutil.copy(exported.speaker_encoder(), folder / SPEAKER_ENCODER)
+    shutil.copy(exported.pvad()[1], folder / PERSONAL_VAD)
+    return folder
+
+
+def voice(seconds: float, seed: int = 0, pitch: float = 110.0) -> np.ndarray:
+    """Float32 syllables of a buzz at ``pitch`` Hz with pauses: (N,) at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    glide = pitch * (time + 0.01 * np.sin(2 * np.pi * 0.7 * time))
+    buzz: np.ndarray = sum(
+        np.sin(2 * np.pi * k * glide + rng.uniform(0, 6)) / k**0.8 for k in range(1, 24)
+    )
+    syllables = np.abs(np.sin(2 * np.pi * 2.0 * time)) * (time % 3.0 < 2.5)
+    return (0.05 * buzz * syllables).astype(np.float32)
