@@ -1,4 +1,4 @@
-# make test: the tests.  make check: linters too.  Both make the environment if need be.
+# make test: the tests.  make check: linters and types.  Both make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
@@ -13,7 +13,7 @@ test:
 
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
-	"$$bin/ruff" check . && "$$bin/ruff" format --check . && \
+	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" && \
 	"$$bin/shellcheck" -x $(SCRIPTS)
 
 format:
@@ -22,5 +22,5 @@ format:
 
 # What the recipe wrote stays: remove egs2_recipe/{data,dump,exp} by hand.
 clean:
-	rm -rf .venv .venv.lock .uv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv.lock .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
 	find espnet_pse_kd tests -name __pycache__ -type d -exec rm -rf {} +

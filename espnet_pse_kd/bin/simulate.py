@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from espnet_pse_kd.errors import one_line
 from espnet_pse_kd.simulation.dataset import set_sizes, simulate
@@ -53,11 +54,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--nj", type=int, default=2, help="processes")
     group = parser.add_argument_group("ranges and shares")
     for field in fields(SimulationOptions):
-        pair = isinstance(field.default, tuple)
+        default: Any = field.default
+        pair = isinstance(default, tuple)
         group.add_argument(
             f"--{field.name}",
-            type=type(field.default[0] if pair else field.default),
-            default=field.default,
+            type=type(default[0] if pair else default),
+            default=default,
             nargs=field.metadata.get("nargs", 2 if pair else None),
             metavar=None if field.metadata or not pair else ("LOW", "HIGH"),
             help=HELP[field.name],
@@ -69,12 +71,11 @@ def get_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(arguments)
-    values = {
+    values: dict[str, Any] = {
         field.name: getattr(args, field.name) for field in fields(SimulationOptions)
     }
-    options = SimulationOptions(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    pairs = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    options = SimulationOptions(**{**values, **pairs})
     sizes = set_sizes(args.train, args.dev, args.test, args.dev_scored)
     simulate(args.data_dir, args.dump_dir, sizes, options, args.seed, args.nj)
 

@@ -254,8 +254,9 @@ def prepare_espeak(
             seconds=noise_seconds,
             seed=seed,
         )
-        jobs = [(split, index) for index in range(count)]
-        files = dict(parallel_map(make_noise, jobs, nj, f"synthesizing {split} noises"))
+        places = [(split, index) for index in range(count)]
+        label = f"synthesizing {split} noises"
+        files = dict(parallel_map(make_noise, places, nj, label))
         samples = round(noise_seconds * SAMPLE_RATE)
         write_noise(folder / "noise", files, dict.fromkeys(files, samples))
         (folder / "rir" / "measured.scp").unlink(missing_ok=True)

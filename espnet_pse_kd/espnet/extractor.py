@@ -51,7 +51,7 @@ class NetworkExtractor(AbsExtractor):
                 "encoder: this extractor works on waveforms; write 'encoder: same' "
                 "and 'decoder: same'"
             )
-        self.network = build("extractor_conf", self.network_class, network_conf)
+        self.network: Any = build("extractor_conf", self.network_class, network_conf)
         self.personalized = personalized
         self.speaker_encoder_name = speaker_encoder
         self._speaker_encoder: SpeakerEncoder | None = None
@@ -131,7 +131,8 @@ def _adapter(name: str, network: type[nn.Module]) -> type[NetworkExtractor]:
     own = list(inspect.signature(NetworkExtractor).parameters.values())[:-1]
     inner = inspect.signature(network).parameters.values()
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inner]
-    cls.__signature__ = inspect.Signature([*own, *keyword_only])
+    signature = inspect.Signature([*own, *keyword_only])
+    cls.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
     return cls
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.train.preprocessor import AbsPreprocessor
@@ -29,9 +31,7 @@ class PSEPreprocessor(AbsPreprocessor):
         self.seed = seed
         self.epoch = 0
 
-    def __call__(
-        self, uid: str, data: dict[str, str | np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
         """Prepare one sample.
 
         Args:
@@ -55,7 +55,7 @@ class PSEPreprocessor(AbsPreprocessor):
         return f"{type(self).__name__}(vectors={self.vectors.name}, seed={self.seed})"
 
 
-def _check_signals(uid: str, data: dict[str, str | np.ndarray]) -> None:
+def _check_signals(uid: str, data: dict[str, Any]) -> None:
     shape = data["speech_mix"].shape
     if len(shape) != 1:
         raise UserError(f"{uid}: the mixture has shape {shape}; give mono files")

@@ -39,8 +39,7 @@ class Lexicon:
     def decode(self, log_probs: np.ndarray) -> list[str]:
         """Words of the best path through log posteriors (T, units)."""
         count = len(self.unit)
-        inside, gap, outside = count * [_NEVER], count * [_NEVER], 0.0
-        inside, gap = np.array(inside), np.array(gap)
+        inside, gap, outside = np.full(count, _NEVER), np.full(count, _NEVER), 0.0
         origins = []
         for frame in log_probs:
             inside, gap, outside, origin = self._step(inside, gap, outside, frame)

@@ -394,8 +394,8 @@ def _in_words(facts: Mapping[str, Any]) -> str:
     """What the simulation drew for a trial."""
     parts = [f"target {facts['target']}"]
     if facts.get("interferer"):
-        same = {True: ", same gender", False: ", other gender"}
-        kind = same.get(facts.get("same_gender"), "")
+        kinds = {True: ", same gender", False: ", other gender", None: ""}
+        kind = kinds[facts.get("same_gender")]
         parts.append(f"interferer {facts['interferer']}{kind}")
     for name, unit in (("snr", "dB"), ("sir", "dB"), ("level", "dBFS")):
         if facts.get(name) is not None:

@@ -70,8 +70,8 @@ class Column:
 
 _MIXED = ("ts1", "ts2")
 _LEAKY = ("ts2", "ts3")
-_HALF_HOUR = {"scale": HALF_HOUR, "digits": 0}
-_PERCENT = {"scale": 100.0}
+_HALF_HOUR: dict[str, Any] = {"scale": HALF_HOUR, "digits": 0}
+_PERCENT: dict[str, Any] = {"scale": 100.0}
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "Separation": (
@@ -291,8 +291,8 @@ def scenario_tables(scores: Scores, scenario: str) -> list[Table]:
 def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Table]:
     """One table per question; word errors are dashes where ``note`` says why."""
     tables = []
-    for title, columns in TABLES.items():
-        columns = [column for column in columns if scenario in column.scenarios]
+    for title, every in TABLES.items():
+        columns = [column for column in every if scenario in column.scenarios]
         if not columns:
             continue
         lost = [c for c in columns if note and c.keys[0] in _WORDS]

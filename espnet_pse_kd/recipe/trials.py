@@ -206,11 +206,12 @@ def _identity(folder: Path) -> tuple[str, str, int]:
     run = read_json(folder / "run.json")
     match = _EXPERIMENT.fullmatch(folder.name)
     named = match.groupdict() if match else {}
-    seed = re.search(r"_seed(\d+)$", folder.name)
+    found = re.search(r"_seed(\d+)$", folder.name)
+    seed = int(found[1]) if found else 0
     return (
         str(run.get("config", named.get("config", ""))),
         str(run.get("method", named.get("method", folder.name.removeprefix("pse_")))),
-        int(run.get("seed", named.get("seed", seed[1] if seed else 0))),
+        int(run.get("seed", seed)),
     )
 
 

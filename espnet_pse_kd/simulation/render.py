@@ -40,16 +40,17 @@ class Rendered(NamedTuple):
     pauses: list[tuple[int, int]]
 
 
-def _responses(trial: Trial) -> list[np.ndarray | None]:
-    """Responses of target, interferer and noise; None where none is applied."""
-    result: list[np.ndarray | None] = [None, None, None]
-    for number, (path, channel) in enumerate(trial.responses):
-        response = read_response(path)
-        if response.ndim == 1:
-            result[number] = mixing.align_direct(response)
-        else:
-            result[number] = response[:, channel]
-    return result
+def _responses(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Responses of target, interferer and noise; None where the noise has its own."""
+    target, interferer, *noise = (_response(*one) for one in trial.responses)
+    return target, interferer, noise[0] if noise else None
+
+
+def _response(path: str, channel: int) -> np.ndarray:
+    response = read_response(path)
+    if response.ndim == 1:
+        return mixing.align_direct(response)
+    return response[:, channel]
 
 
 def _read(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
@@ -90,7 +91,8 @@ def _images(
     """Images at the asked ratios, and the pauses that were inserted."""
     to_target, to_interferer, to_noise = _responses(trial)
     target = interferer = noise = None
-    dry, pauses = np.zeros(trial.samples, np.float32), []
+    dry = np.zeros(trial.samples, np.float32)
+    pauses: list[tuple[int, int]] = []
     if trial.has_target or trial.its:
         dry, pauses = _dry_target(inventory, trial)
         target = mixing.convolve(dry, to_target)
@@ -106,7 +108,8 @@ def _images(
         np.zeros(trial.samples, np.float32) if image is None else gain * image
         for gain, image in zip(gains, (target, interferer, noise))
     ]
-    return _Images(dry, *scaled, to_target, gains.target), pauses
+    images = _Images(dry, scaled[0], scaled[1], scaled[2], to_target, gains.target)
+    return images, pauses
 
 
 def _with_target(images: _Images, target_response: str) -> Signals:

@@ -7,6 +7,7 @@ alone and in any order. Scenarios, ranges and constructions: docs/method.md, 4 a
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -171,7 +172,7 @@ def generator(seed: int, group: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(group.encode()), index])
 
 
-def _pick(rng: np.random.Generator, items: list) -> object:
+def _pick[T](rng: np.random.Generator, items: Sequence[T]) -> T:
     return items[int(rng.integers(len(items)))]
 
 
