@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -144,7 +145,7 @@ def _read_training(source: Path, best: str) -> tuple[dict[str, Any], dict[str, T
         raise UserError(
             f"{source}: {error.strerror or error}; give a training's folder or its zip"
         ) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise UserError(
             f"{source}: no readable zip ({error}); copy it again, or give a folder"
         ) from None

@@ -47,8 +47,10 @@ def export_student(
         UserError: the network cannot be expressed in ONNX.
         ValueError: a part of its initial state is not filled with one number.
     """
-    state = network.init_state(1)
-    states = {f"state_{field}": part for field, part in state._asdict().items()}
+    states = {
+        f"state_{field}": part.cpu().float()
+        for field, part in network.init_state(1)._asdict().items()
+    }
     inputs = {
         "frame": torch.zeros(1, network.hop),
         "speaker": torch.zeros(1, network.speaker_dim),
@@ -68,7 +70,9 @@ def export_student(
         "initial_state": json.dumps({k: _fill(k, v) for k, v in states.items()}),
     }
     outputs = ["output", *(f"new_{name}" for name in states)]
-    write_model(_Step(network, type(state)), inputs, outputs, metadata, path)
+    write_model(
+        _Step(network, type(network.init_state(1))), inputs, outputs, metadata, path
+    )
 
 
 def _fill(name: str, part: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections import deque
@@ -229,18 +230,26 @@ class EnhancerStream:
         return wet + gain.astype(np.float32) * (dry - wet)
 
     def _measure_latency(self) -> int:
-        """Most samples that are held back at any time, in hops of 10 ms."""
-        inner = self.model.latency
-        if self._resamplers is None:
-            return inner
-        down, up = self._resamplers
-        chunk = np.zeros(max(self.sample_rate // 100, 1), np.float32)
-        fed = out = held = 0
-        while fed < _PROBE_SECONDS * self.sample_rate:
-            out += len(up.resample_chunk(down.resample_chunk(chunk)))
-            fed += len(chunk)
-            held = max(held, fed - out)
-        return held + -(-inner * self.sample_rate // self.model.sample_rate)
+        """Most samples that are held back at any time."""
+        outer, inner = self.sample_rate, self.model.sample_rate
+        seconds = self.model.latency / inner
+        if self._resamplers is not None:
+            down, up = self._resamplers
+            seconds += _held_back(down, outer, inner) + _held_back(up, inner, outer)
+        return math.ceil(seconds * outer)
+
+
+def _held_back(resampler: soxr.ResampleStream, rate_in: int, rate_out: int) -> float:
+    """Most seconds of signal that a resampler holds back: it works in blocks."""
+    chunk = np.zeros(max(rate_in // 1000, 1), np.float32)
+    fed = out = 0
+    most = 0.0
+    while fed < _PROBE_SECONDS * rate_in:
+        # What the next chunk brings may come with its last sample.
+        most = max(most, (fed + len(chunk)) / rate_in - out / rate_out)
+        out += len(resampler.resample_chunk(chunk))
+        fed += len(chunk)
+    return most
 
 
 def _speaker_vector(model: StreamingModel, profile: Profile | np.ndarray) -> np.ndarray:
