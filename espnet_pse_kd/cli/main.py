@@ -67,8 +67,15 @@ def get_parser(command: str | None = None) -> Parser:
 def _run(argv: Sequence[str]) -> None:
     words = [_hyphenated(word) for word in argv]
     command = next((word for word in words if word in COMMANDS), None)
-    args = get_parser(command).parse_args(words)
-    args.run(args)
+    try:
+        args = get_parser(command).parse_args(words)
+        args.run(args)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(
+            f"{error.filename}: {error.strerror}; correct the path or its rights"
+        ) from None
 
 
 def _hyphenated(word: str) -> str:

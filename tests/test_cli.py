@@ -1,0 +1,750 @@
+"""``pse-kd`` as a person meets it: files in, files out, one line for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+from weights_fixture import voice, weights
+
+from espnet_pse_kd import PersonalizedEnhancer, Profile
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.cli import devices, live, serve
+from espnet_pse_kd.cli.batch import plan
+from espnet_pse_kd.cli.devices import Callback, Device, Pair
+from espnet_pse_kd.cli.main import COMMANDS, main
+from espnet_pse_kd.cli.pictures import spectrogram
+from espnet_pse_kd.cli.sound import open_sound
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
+from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+
+__all__ = ["weights"]  # a fixture
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def me(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The profile of a voice."""
+    folder = tmp_path_factory.mktemp("me")
+    soundfile.write(folder / "me.wav", voice(12.0), SAMPLE_RATE)
+    pse_kd("enroll", folder / "me.wav", "-o", folder / "me.profile", model=weights)
+    return folder / "me.profile"
+
+
+def pse_kd(*words: object, model: Path | None = None) -> int:
+    """Run the command in this process; returns its exit status."""
+    argv = [str(word) for word in words]
+    try:
+        main([*argv, "--model", str(model)] if model else argv)
+    except SystemExit as exit:
+        return int(exit.code or 0)
+    return 0
+
+
+def error_of(capture: Capture) -> str:
+    """The last line of standard error; anything like a traceback fails."""
+    lines = capture.readouterr().err.splitlines()
+    assert not [line for line in lines if "Traceback" in line]
+    assert lines and lines[-1].startswith("error: "), lines
+    return lines[-1].removeprefix("error: ")
+
+
+def write(path: Path, rate: int = SAMPLE_RATE, channels: int = 1, **form: str) -> Path:
+    """Three seconds of a voice, a little different in each channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.repeat(voice(3.0, seed=1), max(1, rate // SAMPLE_RATE))
+    gains = 1 - 0.05 * np.arange(channels)
+    soundfile.write(path, wave[:, None] * gains, rate, **form)
+    return path
+
+
+def no_traces(folder: Path) -> bool:
+    """Whether a folder holds no temporary file."""
+    return not list(folder.rglob(".*.tmp"))
+
+
+# The start
+
+
+def test_help_is_quick_and_light() -> None:
+    code = (
+        "import sys\nfrom espnet_pse_kd.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'numpy', 'torch', 'onnxruntime'} & set(sys.modules)"
+    )
+    start = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert time.perf_counter() - start < 1.0
+    assert all(f"    {name} " in run.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(command: str, capsys: Capture) -> None:
+    assert pse_kd(command, "--help") == 0
+    assert "--" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "required: COMMAND; see pse-kd --help"),
+        (["enchance"], "invalid choice: 'enchance'"),
+        (["enroll", "a.wav"], "required: -o/--output; see pse-kd enroll --help"),
+        (["enroll", "a.wav", "-o", "x", "--segment", "5-2"], "'5-2'; give begin and"),
+        (["enroll", "a", "b", "-o", "x", "--segment", "1-2"], "2 files"),
+        (["enhance", "a.wav", "-o", "x"], "--profile --enroll is required"),
+        (
+            ["enhance", "a", "-o", "x", "--enroll", "b", "--attenuation-limit", "-3"],
+            "0 or more",
+        ),
+        (["enhance", "a", "-o", "x", "--profile", "b", "--threads", "0"], "1 or more"),
+        (["serve", "--port", "99999"], "--port 99999"),
+    ],
+)
+def test_wrong_command_lines(words: list[str], text: str, capsys: Capture) -> None:
+    assert pse_kd(*words) == 2
+    assert text in error_of(capsys)
+
+
+# enroll
+
+
+def test_enroll(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    soundfile.write(tmp_path / "a.flac", voice(9.0), 16000, subtype="PCM_24")
+    stereo = np.repeat(np.stack([voice(9.0, seed=2)] * 2, 1), 3, axis=0)
+    soundfile.write(tmp_path / "b.wav", stereo, 48000, subtype="FLOAT")
+    profile = tmp_path / "me.profile"
+    files = tmp_path / "a.flac", tmp_path / "b.wav"
+    assert pse_kd("enroll", *files, "-o", profile, model=weights) == 0
+    shown = capsys.readouterr()
+    assert "s of speech" in shown.out
+    assert "a.flac: " in shown.err and "SNR about" in shown.err
+    assert "b.wav: 2 channels, mixed down" in shown.err
+    made = Profile.load(profile)
+    assert made.sources == ("a.flac", "b.wav") and made.seconds > 10
+
+    assert pse_kd("enroll", *files, "-o", profile, model=weights) == 2
+    assert "exists; give --force" in error_of(capsys)
+    assert pse_kd("enroll", *files, "-o", profile, "--force", model=weights) == 0
+
+
+def test_enroll_a_segment(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    silence = np.zeros(5 * SAMPLE_RATE, np.float32)
+    wave = np.concatenate([silence, voice(12.0), silence])
+    soundfile.write(tmp_path / "long.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "part.wav", voice(12.0), SAMPLE_RATE, subtype="FLOAT")
+    long, part = tmp_path / "long.profile", tmp_path / "part.profile"
+    words = ("enroll", tmp_path / "long.wav", "-o", long, "--segment")
+    assert pse_kd(*words, "5.0-17.0", model=weights) == 0
+    assert pse_kd("enroll", tmp_path / "part.wav", "-o", part, model=weights) == 0
+    np.testing.assert_array_equal(Profile.load(long).vector, Profile.load(part).vector)
+    for bounds, text in (
+        ("0.0-4.5", "no speech stands out"),
+        ("5.0-6.0", "at least 1.5 s"),
+        ("10.0-99.0", "the file at 22.00 s"),
+    ):
+        assert pse_kd(*words, bounds, "--force", model=weights) == 2
+        assert text in error_of(capsys)
+    assert pse_kd(*words, "5.0-9.0", "--force", model=weights) == 0
+    assert "8 s or more" in capsys.readouterr().err
+
+
+def test_enroll_refuses_two_voices(
+    weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors by file, since buzzes are not as different as people are."""
+    for name in ("anna1", "anna2", "bert", "short"):
+        seconds = 2.0 if name == "short" else 9.0
+        soundfile.write(tmp_path / f"{name}.wav", voice(seconds), SAMPLE_RATE)
+    alike = {"anna1": 0.0, "anna2": 0.3, "bert": 1.2, "doubtful": 0.8}
+    angles: list[float] = []
+
+    def embed(self: object, wave: np.ndarray, name: str = "") -> np.ndarray:
+        angle = angles.pop(0) if angles else 0.0
+        return np.array([np.cos(angle), np.sin(angle), *[0.0] * 254], np.float32)
+
+    monkeypatch.setattr(OnnxSpeakerEncoder, "embed", embed)
+
+    def run(*names: str) -> int:
+        files = [tmp_path / f"{name}.wav" for name in names]
+        return pse_kd("enroll", *files, "-o", tmp_path / "p", "--force", model=weights)
+
+    angles[:] = [alike["anna1"], alike["anna2"], alike["bert"]]
+    assert run("anna1", "anna2", "bert") == 2
+    message = error_of(capsys)
+    assert "anna1.wav and" in message and "bert.wav: two different voices" in message
+    angles[:] = [alike["anna1"], alike["anna2"]]
+    assert run("anna1", "anna2", "short") == 0
+    assert "voices" not in capsys.readouterr().err
+    angles[:] = [alike["anna1"], alike["doubtful"]]
+    assert run("anna1", "anna2") == 0
+    assert "possibly two voices" in capsys.readouterr().err
+
+
+# enhance
+
+
+class Kind(NamedTuple):
+    """A kind of recording."""
+
+    name: str
+    rate: int
+    channels: int
+    subtype: str
+
+
+KINDS = [
+    Kind("a.wav", 16000, 1, "PCM_16"),
+    Kind("b.wav", 44100, 2, "PCM_24"),
+    Kind("c.wav", 8000, 1, "PCM_U8"),
+    Kind("d.wav", 192000, 1, "PCM_16"),
+    Kind("e.flac", 48000, 1, "PCM_24"),
+    Kind("f.wav", 16000, 12, "FLOAT"),
+    Kind("g.ogg", 16000, 1, "VORBIS"),
+    Kind("h.aiff", 32000, 1, "PCM_16"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_enhance_keeps_the_form(
+    kind: Kind, weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    source = write(tmp_path / kind.name, kind.rate, kind.channels, subtype=kind.subtype)
+    output = tmp_path / f"out_{kind.name}"
+    run = ("enhance", source, "--profile", me, "-o", output)
+    assert pse_kd(*run, model=weights) == 0
+    before, after = soundfile.info(source), soundfile.info(output)
+    for field in ("samplerate", "channels", "frames", "format", "subtype"):
+        assert getattr(after, field) == getattr(before, field), field
+    mixed = "mixed down" in capsys.readouterr().err
+    assert mixed == (kind.channels > 1)
+    assert no_traces(tmp_path)
+
+
+def test_enhance_is_the_python_interface(
+    weights: Path, me: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "a.wav", 44100, 2, subtype="FLOAT")
+    profile, enhancer = Profile.load(me), PersonalizedEnhancer.from_pretrained(weights)
+    given, rate = soundfile.read(source, dtype="float32")
+    run = ("enhance", source, "--profile", me, "--force", "-o")
+    for limit in (None, 6.0):
+        extra = () if limit is None else ("--attenuation-limit", limit)
+        assert pse_kd(*run, tmp_path / "mix.wav", *extra, model=weights) == 0
+        mix, _ = soundfile.read(tmp_path / "mix.wav", dtype="float32")
+        expected = enhancer(given.mean(1), rate, profile, limit)
+        np.testing.assert_allclose(mix, np.stack([expected] * 2, 1), atol=1e-6)
+    assert pse_kd(*run, tmp_path / "each.wav", "--per_channel", model=weights) == 0
+    each, _ = soundfile.read(tmp_path / "each.wav", dtype="float32")
+    for channel in range(2):
+        expected = enhancer(given[:, channel], rate, profile)
+        np.testing.assert_allclose(each[:, channel], expected, atol=1e-6)
+
+
+def test_enroll_on_the_way(weights: Path, me: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    outputs = tmp_path / "x.wav", tmp_path / "y.wav"
+    for voice_words, output in zip(
+        (("--profile", me), ("--enroll", me.with_name("me.wav"))), outputs
+    ):
+        run = ("enhance", source, *voice_words, "-o", output)
+        assert pse_kd(*run, model=weights) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_batch_goes_on(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "in"
+    write(folder / "a.wav")
+    write(folder / "deep" / "b.FLAC", format="FLAC")
+    (folder / "bad.wav").write_text("text")
+    (folder / "notes.txt").write_text("no recording")
+    run = ("enhance", folder, "--profile", me, "-o", tmp_path / "out")
+    assert pse_kd(*run, model=weights) == 2
+    assert "1 of 3 files failed: " in (message := error_of(capsys))
+    assert "bad.wav" in message
+    made = sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())
+    names = [str(path.relative_to(tmp_path / "out")) for path in made]
+    assert names == ["a.wav", "deep/b.FLAC"]
+    assert soundfile.info(made[1]).format == "FLAC"
+    # Again: what is done stays as it is.
+    (folder / "bad.wav").unlink()
+    times = [path.stat().st_mtime_ns for path in made]
+    assert pse_kd(*run, model=weights) == 2
+    assert [path.stat().st_mtime_ns for path in made] == times
+    assert pse_kd(*run, "--force", model=weights) == 0
+    assert [path.stat().st_mtime_ns for path in made] != times
+
+
+def test_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/a.wav", "x/sub/b.wav", "y/a.wav", "y/c[1].wav"):
+        write(tmp_path / name)
+    out = Path("out")
+
+    def outputs(*inputs: str) -> list[str]:
+        return [str(job.output) for job in plan(inputs, out)]
+
+    assert outputs("x") == ["out/a.wav", "out/sub/b.wav"]
+    assert outputs("x/*.wav") == ["out/a.wav"]
+    assert outputs("x/**/*.wav") == ["out/a.wav", "out/b.wav"]
+    assert outputs("x/a.wav", "./x/a.wav") == ["out/a.wav"]
+    assert outputs("y/c[1].wav") == ["out/c[1].wav"]
+    assert [job.output for job in plan(["x/a.wav"], Path("b.flac"))] == [Path("b.flac")]
+    with pytest.raises(UserError, match="both would go to out/a.wav"):
+        plan(["x", "y"], out)
+    with pytest.raises(UserError, match="matches no file"):
+        plan(["z/*.wav"], out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no recording in it"):
+        plan(["empty"], out)
+    with pytest.raises(UserError, match="give a folder"):
+        plan(["x", "y"], Path("x/a.wav"))
+    # Results inside the input folder are no input of the next run.
+    write(tmp_path / "x" / "out" / "a.wav")
+    assert [str(job.source) for job in plan(["x"], Path("x/out"))] == [
+        "x/a.wav",
+        "x/sub/b.wav",
+    ]
+
+
+def test_report(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = write(tmp_path / "a.wav", 48000)
+    run = ("enhance", source, "--profile", me, "-o", tmp_path / "b.wav", "--report")
+    heard: list[int] = []
+
+    def posteriors(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        heard.append(len(wave))
+        frames = np.zeros((100, 3))
+        frames[:present, 2], frames[present:, 1] = 1, 1
+        return frames
+
+    monkeypatch.setattr(OnnxPersonalVAD, "posteriors", posteriors)
+    present = 40
+    assert pse_kd(*run, model=weights) == 0
+    shown = capsys.readouterr()
+    assert "enrolled voice in 40 % of the time, other voices alone in 60 %" in shown.out
+    assert "absent" not in shown.err
+    assert sum(heard) == pytest.approx(3 * SAMPLE_RATE, abs=2)
+    present = 1
+    assert pse_kd(*run, "--force", model=weights) == 0
+    assert "seems absent" in capsys.readouterr().err
+
+
+# Bad input: nothing is written, one line says why, and the exit status is 2
+
+
+def _truncated(path: Path) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[:30000])
+
+
+def _truncated_flac(path: Path) -> None:
+    soundfile.write(path, voice(3.0), SAMPLE_RATE, format="FLAC")
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def _nan(path: Path) -> None:
+    wave = voice(3.0)
+    wave[20000] = np.nan
+    soundfile.write(path, wave, SAMPLE_RATE, subtype="FLOAT")
+
+
+def _samples(wave: np.ndarray) -> Callable[[Path], None]:
+    return lambda path: soundfile.write(path, wave, SAMPLE_RATE)
+
+
+BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, "no such file"),
+    "empty file": (lambda path: path.write_bytes(b""), "empty file"),
+    "no samples": (_samples(np.zeros(0)), "no samples"),
+    "text": (lambda path: path.write_text("hello " * 99), "not a readable sound file"),
+    "picture": (
+        lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(999)),
+        "not a readable sound file",
+    ),
+    "truncated": (_truncated, "truncated, 0.9 of 3.0 s"),
+    "truncated flac": (_truncated_flac, "not a readable sound file"),
+    "NaN": (_nan, "NaN or infinite samples at 1.25 s"),
+}
+BAD_ENROLMENTS = BAD_RECORDINGS | {
+    "two minutes of silence": (_samples(np.zeros(120 * 16000)), "no speech stands out"),
+    "one second": (_samples(voice(1.0)), "at least 1.5 s"),
+    "an hour": (_samples(np.zeros(700 * 16000)), "700 s; choose up to 600 s"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDINGS)
+def test_bad_recordings(
+    case: str, weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    make, text = BAD_RECORDINGS[case]
+    source, output = tmp_path / "bad.wav", tmp_path / "out" / "b.wav"
+    make(source)
+    run = ("enhance", source, "--profile", me, "-o", output)
+    assert pse_kd(*run, model=weights) == 2
+    message = error_of(capsys)
+    assert str(source) in message and text in message
+    assert not output.exists() and no_traces(tmp_path)
+
+
+@pytest.mark.parametrize("case", BAD_ENROLMENTS)
+def test_bad_enrolments(
+    case: str, weights: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    make, text = BAD_ENROLMENTS[case]
+    make(tmp_path / "bad.wav")
+    run = ("enroll", tmp_path / "bad.wav", "-o", tmp_path / "me.profile")
+    assert pse_kd(*run, model=weights) == 2
+    message = error_of(capsys)
+    assert "bad.wav" in message and text in message
+    assert not (tmp_path / "me.profile").exists() and no_traces(tmp_path)
+
+
+def test_silence_is_a_good_recording(weights: Path, me: Path, tmp_path: Path) -> None:
+    _samples(np.zeros(20 * 16000))(tmp_path / "a.wav")
+    run = ("enhance", tmp_path / "a.wav", "--profile", me, "-o", tmp_path / "b.wav")
+    assert pse_kd(*run, model=weights) == 0
+    assert not soundfile.read(tmp_path / "b.wav")[0].any()
+
+
+def test_bad_profiles_and_models(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    source = write(tmp_path / "a.wav")
+    text = me.read_text()
+    (tmp_path / "other.profile").write_text(text.replace('"ge2e"', '"wespeaker"'))
+    (tmp_path / "newer.profile").write_text(
+        text.replace('"format_version": 1', '"format_version": 9')
+    )
+    (tmp_path / "cut.profile").write_text(text[:200])
+    student = (weights / "student.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(student[:9999])
+    (tmp_path / "text.onnx").write_text("no model")
+    for profile, model, text in (
+        ("other.profile", weights, "made with the speaker encoder 'wespeaker'"),
+        ("newer.profile", weights, "format version 9"),
+        ("cut.profile", weights, "no profile"),
+        ("a.wav", weights, "no profile"),
+        ("missing", weights, "No such file"),
+        (me, tmp_path / "cut.onnx", "cut.onnx: truncated"),
+        (me, tmp_path / "text.onnx", "text.onnx: truncated, or no ONNX file"),
+        (me, tmp_path / "missing.zip", "no such model"),
+    ):
+        run = ("enhance", source, "--profile", tmp_path / profile)
+        assert pse_kd(*run, "-o", tmp_path / "b.wav", model=model) == 2
+        assert text in error_of(capsys)
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_outputs_that_cannot_be_written(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    source = write(tmp_path / "a.wav")
+    (tmp_path / "file").write_text("")
+    for output, text in (
+        (source, "exists; give --force"),
+        (tmp_path / "b.xyz", ".xyz is no sound format"),
+        (tmp_path / "file" / "b.wav", "cannot be written"),
+        (tmp_path / ("n" * 300 + ".wav"), "File name too long"),
+    ):
+        run = ("enhance", source, "--profile", me, "-o", output)
+        assert pse_kd(*run, model=weights) == 2
+        assert text in error_of(capsys)
+    assert no_traces(tmp_path)
+
+
+def test_rights(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through `open`, since the tests may run as root, who may read everything."""
+    source = write(tmp_path / "secret.wav")
+    real = builtins.open
+
+    def refusing(path: object, *words: object, **options: object) -> object:
+        if str(path) == str(source):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *words, **options)
+
+    monkeypatch.setattr(builtins, "open", refusing)
+    run = ("enhance", source, "--profile", me, "-o", tmp_path / "b.wav")
+    assert pse_kd(*run, model=weights) == 2
+    assert "secret.wav: cannot be read (Permission denied)" in error_of(capsys)
+
+
+def _start(*words: object, disk: int | None = None) -> subprocess.Popen[str]:
+    """Start the command; ``disk``: bytes that a file may have."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if disk is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "espnet_pse_kd.cli.main", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+    )
+
+
+def test_full_disk(weights: Path, me: Path, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "a.wav"), tmp_path / "b.wav"
+    run = ("enhance", source, "--profile", me, "--model", weights, "-o", output)
+    process = _start(*run, disk=50000)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"error: {output}: cannot be written" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert not output.exists() and no_traces(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_interrupt(
+    number: signal.Signals, status: int, weights: Path, me: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "long.wav", tmp_path / "b.wav"
+    soundfile.write(source, np.tile(voice(10.0), 90), SAMPLE_RATE)
+    run = ("enhance", source, "--profile", me, "--model", weights, "-o", output)
+    process = _start(*run)
+    while process.poll() is None and no_traces(tmp_path):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    assert not output.exists() and no_traces(tmp_path)
+
+
+# live
+
+
+class FileDevices:
+    """Stands in for `PortAudio`: a file as microphone, a list as loudspeaker."""
+
+    heard: list[np.ndarray]
+
+    def __init__(self, given: np.ndarray, lost: tuple[int, ...] = ()) -> None:
+        self._given, self._lost = given, lost
+        self.heard = []
+        self.pairs: list[Pair] = []
+
+    def devices(self) -> list[Device]:
+        return [Device(0, "file", 1, 1, 16000, "in out")]
+
+    def rate(self, pair: Pair, wanted: int) -> int:
+        self.pairs.append(pair)
+        return wanted
+
+    @contextmanager
+    def open(
+        self, pair: Pair, rate: int, block: int, callback: Callback
+    ) -> Iterator[argparse.Namespace]:
+        for number, start in enumerate(range(0, len(self._given) - block, block)):
+            wanted = np.full(block, np.nan, np.float32)
+            given = self._given[start : start + block].copy()
+            callback(given, wanted, number in self._lost)
+            self.heard.append(wanted)
+        yield argparse.Namespace(latency=(0.01, 0.02), active=False)
+
+
+def test_live(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = voice(4.0, seed=3)
+    layer = FileDevices(given, lost=(3, 4))
+    monkeypatch.setattr(live, "PortAudio", lambda: layer)
+    record = tmp_path / "said.wav"
+    monkeypatch.setattr(sys, "stdin", Path(os.devnull).open())
+    run = ("live", "--profile", me, "--input", "mic", "--output", 3, "--record", record)
+    # The stand-in stops by itself, as a device does that is unplugged.
+    assert pse_kd(*run, "--attenuation-limit", 20, model=weights) == 2
+    shown = capsys.readouterr().err
+    assert "the device stopped" in shown
+    assert "latency: devices 30 ms + enhancement 20 ms = 50 ms" in shown
+    assert "headphones" in shown and "2 dropped" in shown
+    assert layer.pairs == [Pair("mic", 3)]
+
+    heard = np.concatenate(layer.heard)
+    enhancer = PersonalizedEnhancer.from_pretrained(weights)
+    expected = enhancer(given, SAMPLE_RATE, Profile.load(me), 20.0)
+    lag = enhancer.model.latency
+    assert not heard[:lag].any()
+    np.testing.assert_allclose(heard[lag:], expected[: len(heard) - lag], atol=1e-6)
+    recorded, rate = soundfile.read(record)
+    assert rate == SAMPLE_RATE and len(recorded) == len(heard)
+    np.testing.assert_allclose(recorded, heard, atol=1e-4)
+    assert pse_kd(*run, model=weights) == 2
+    assert "exists; give --force" in error_of(capsys)
+
+
+def test_live_keys_and_meters(weights: Path, me: Path) -> None:
+    enhancer = PersonalizedEnhancer.from_pretrained(weights)
+    session = live.Session(enhancer.stream(Profile.load(me)), records=False)
+    limits = []
+    for key in "+--+0-?":
+        assert not session.press(key)
+        limits.append(session.stream.attenuation_limit_db)
+    assert limits == [None, 57, 54, 57, None, 57, 57]
+    assert session.press("q")
+    assert live.next_limit(2.0, "-") == 0 and live.next_limit(58.0, "+") is None
+    block = np.full(320, 0.1, np.float32)
+    session.callback(block, np.empty_like(block), True)
+    assert "in [" in session.line() and "-20 dBFS" in session.line()
+    assert "limit 57 dB  dropped 1" in session.line()
+    # What goes wrong in the audio thread reaches the person; the device gets silence.
+    session.callback(np.zeros((2, 2)), block, False)
+    assert isinstance(session.error, UserError) and not block.any()
+
+
+def test_live_without_devices(
+    weights: Path, me: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ("live", "--profile", me)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert pse_kd(*run, model=weights) == 2
+    assert "pip install 'espnet_pse_kd[live]'" in error_of(capsys)
+    assert pse_kd("info", model=weights) == 0  # shows the reason instead
+    assert "sounddevice is not installed" in capsys.readouterr().out
+
+    silent = argparse.Namespace(
+        default=argparse.Namespace(device=(-1, -1)), query_devices=lambda: []
+    )
+    monkeypatch.setitem(sys.modules, "sounddevice", silent)
+    assert pse_kd(*run, model=weights) == 2
+    assert "no audio device" in error_of(capsys)
+    assert pse_kd("live", "--list-devices") == 0
+    assert "no audio device" in capsys.readouterr().out
+
+
+def test_device_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"max_input_channels": 2, "max_output_channels": 0}
+    fake = argparse.Namespace(
+        default=argparse.Namespace(device=(0, 1)),
+        query_devices=lambda: [{"name": "Mic", "default_samplerate": 44100.0, **found}],
+    )
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    [device] = devices.PortAudio().devices()
+    assert str(device) == "  0  Mic  (2 in, 0 out, 44100 Hz)  [default in]"
+
+
+# score, export, info, serve
+
+
+def test_score(tmp_path: Path, capsys: Capture) -> None:
+    rng = np.random.default_rng(0)
+    clean = voice(3.0)
+    for name, snr in (("one", 0.3), ("two", 0.1)):
+        noise = 0.05 * rng.standard_normal(len(clean)).astype(np.float32)
+        for folder, wave in (
+            (f"clean/{name}.flac", clean),
+            (f"noisy/{name}.wav", clean + noise),
+            (f"enhanced/{name}.x.wav", clean + snr * noise),
+        ):
+            (tmp_path / folder).parent.mkdir(exist_ok=True)
+            soundfile.write(tmp_path / folder, wave, SAMPLE_RATE)
+    folders = [
+        word
+        for role in ("clean", "noisy", "enhanced")
+        for word in (f"--{role}", tmp_path / role)
+    ]
+    assert pse_kd("score", *folders, "--csv", tmp_path / "scores.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[0].split()[:3] == ["file", "si_sdr", "si_sdri"]
+    gains = [float(line.split()[2]) for line in lines[1:]]
+    assert gains == pytest.approx([10.5, 20, 15.2], abs=0.3)
+    assert "wrong_speaker" in (tmp_path / "scores.csv").read_text()
+    soundfile.write(tmp_path / "noisy/two.wav", clean[:9000], SAMPLE_RATE)
+    assert pse_kd("score", *folders) == 2
+    assert "last 3.00, 0.56, 3.00 s" in error_of(capsys)
+    (tmp_path / "clean/two.flac").unlink()
+    assert pse_kd("score", *folders) == 2
+    assert "0 files belong to" in error_of(capsys)
+
+
+def test_export_refuses(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "x.onnx").write_text("")
+    for words, text in (
+        (("nothing", "-o", tmp_path / "x.onnx"), "exists; give --force"),
+        (("nothing", "-o", tmp_path / "y.onnx"), "nothing: No such file"),
+        (("nothing", "-o", tmp_path / "y.onnx", "--pvad", "z"), "give a folder"),
+    ):
+        assert pse_kd("export", *words) == 2
+        assert text in error_of(capsys)
+
+
+def test_info(weights: Path, capsys: Capture, tmp_path: Path) -> None:
+    card = weights / "model_card.md"
+    card.write_text("# Card\nTrained on nothing.\n")
+    assert pse_kd("info", model=weights) == 0
+    shown = capsys.readouterr().out
+    for text in ("onnxruntime 1.", "hop: 160", "latency: 320", "Trained on nothing."):
+        assert text in shown
+    card.unlink()
+    assert pse_kd("info", model=tmp_path / "missing") == 2
+
+
+def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.flac", 48000)
+    enhancer = PersonalizedEnhancer.from_pretrained(weights)
+    own = str(me.with_name("me.wav"))
+    result = serve.enhance(enhancer, own, str(source), 12.0, tmp_path / "out")
+    assert soundfile.info(result.after).frames == soundfile.info(source).frames
+    assert "s of speech" in result.text and "% of the time" in result.text
+    assert len(result.picture.axes) == 3
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.zeros(8000 * 700), 8000)
+    for recording, text in ((None, "nothing yet"), (str(long), "12 minutes")):
+        with pytest.raises(UserError, match=text):
+            serve.enhance(enhancer, own, recording, None, tmp_path)
+
+
+def test_spectrogram_of_a_tone() -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    levels = spectrogram(tone)
+    assert levels.shape[0] == 257 and levels.shape[1] <= 1600
+    assert (levels[:, 5:-5].argmax(0) == 32).all()
+    assert spectrogram(np.zeros(9_600_000)).shape[1] <= 1601
+
+
+def test_blocks_are_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", 44100, 2)
+    expected, _ = soundfile.read(path, dtype="float32")
+    with open_sound(path) as sound:
+        found = list(sound.blocks())
+    assert max(map(len, found)) == 44100
+    np.testing.assert_array_equal(np.concatenate(found), expected)
