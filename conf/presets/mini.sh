@@ -4,13 +4,13 @@
 preset_summary="stages 1 to 8 in 30 to 45 minutes on 2 cores without GPU"
 methods="b1 b2 s"
 rooms="200 20 40"
-num_train=2000
+num_train=4000
 num_dev=100
 num_test=40
 pvad_epochs=6
-trunk_epochs=6
-pse_epochs=10
+trunk_epochs=4
+pse_epochs=7
 dnsmos_trials=12
 train_jobs=3
 disk_gib=3
-stage_minutes="2 2 4 4 20 1 6 1"
+stage_minutes="1 2 3 8 22 1 6 1"
