@@ -26,7 +26,7 @@ import yaml
 
 from espnet_pse_kd.errors import UserError, one_line
 
-_BEST = {True: "valid.acc.best.pth", False: "valid.loss.best.pth"}
+_BEST = {True: "valid.auc.best.pth", False: "valid.loss.best.pth"}
 _README = """# {name}
 
 {what}, trained with ESPnet and espnet_pse_kd.
@@ -68,7 +68,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--model_file",
         default=_BEST[False],
-        help="file in a student's EXP; of a personal VAD it is valid.acc.best.pth",
+        help="file in a student's EXP; of a personal VAD it is valid.auc.best.pth",
     )
     return parser
 

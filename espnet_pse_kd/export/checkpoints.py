@@ -27,7 +27,7 @@ from espnet_pse_kd.nets.personal_vad import PersonalVAD
 M = TypeVar("M", bound=nn.Module)
 
 _BEST_STUDENT = "valid.loss.best.pth"
-_BEST_PVAD = "valid.acc.best.pth"
+_BEST_PVAD = "valid.auc.best.pth"
 _EXTRACTOR = "extractor.network."
 _PVAD = "pvad."
 _MAX_MEMBER = 1 << 30  # bytes; a crafted zip may claim to be of any size

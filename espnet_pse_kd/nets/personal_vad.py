@@ -58,7 +58,10 @@ class PersonalVAD(nn.Module):
         dropout: on the input of every layer but the first.
         embedding_dim: D.
         comparisons: C, learned similarities of window vector and enrolment.
-        bands: M, mel bands; more of them resolve the harmonics of overlapping voices.
+        bands: M, mel bands.
+        stack: frames that the recurrent layers take at a time. 2 halves their steps,
+            and with them the time of training; logits stay one per frame. A frame then
+            sees up to ``stack - 1`` frames of future.
         window_hop: samples between the centres of window vectors.
 
     Raises:
@@ -78,6 +81,7 @@ class PersonalVAD(nn.Module):
         embedding_dim: int = 256,
         comparisons: int = 32,
         bands: int = BANDS,
+        stack: int = 1,
         window_hop: int = WINDOW_HOP,
     ) -> None:
         super().__init__()
@@ -88,11 +92,11 @@ class PersonalVAD(nn.Module):
         self.film = self.uses_vector and injection == "film"
         self.bidirectional = bidirectional
         self.window_hop, self.embedding_dim = window_hop, embedding_dim
-        self.bands = bands
+        self.bands, self.stack = bands, stack
         inputs = bands + (_SCORES + comparisons) * self.uses_scores
         if self.uses_vector and not self.film:
             inputs += embedding_dim
-        self.project = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU())
+        self.project = nn.Sequential(nn.Linear(inputs * stack, hidden), nn.ReLU())
         width = 2 * hidden if bidirectional else hidden
         sizes = [hidden] + [width] * (layers - 1)
         self.layers = nn.ModuleList(
@@ -103,7 +107,7 @@ class PersonalVAD(nn.Module):
             nn.Linear(embedding_dim, 2 * size) for size in sizes if self.film
         )
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(width, len(CLASSES))
+        self.classify = nn.Linear(width, len(CLASSES) * stack)
         for film in self.films:
             nn.init.normal_(film.weight, std=0.2 * embedding_dim**-0.5)
             nn.init.zeros_(film.bias)
@@ -143,15 +147,18 @@ class PersonalVAD(nn.Module):
         speaker = enrolment[:, None] * enrolment.shape[-1] ** 0.5  # [B, 1, D]
         if self.uses_vector and not self.film:
             x = torch.cat([x, speaker.expand(-1, frames, -1)], -1)
-        x = self.project(x)  # [B, T, H]
+        x = nn.functional.pad(x, (0, 0, 0, -frames % self.stack))
+        x = x.unflatten(1, (-1, self.stack)).flatten(2)  # [B, T/S, S (M + 2 + C)]
+        x = self.project(x)  # [B, T/S, H]
         for index, layer in enumerate(self.layers):
             if index:
                 x = self.dropout(x)
             if self.film:
                 gain, shift = self.films[index](speaker).chunk(2, -1)
-                x = x * (1 + gain) + shift  # [B, T, H]
-            x, _ = layer(x)  # [B, T, H]
-        return self.classify(x)  # [B, T, 3]
+                x = x * (1 + gain) + shift  # [B, T/S, H]
+            x, _ = layer(x)  # [B, T/S, H]
+        logits = self.classify(x).unflatten(2, (self.stack, -1))  # [B, T/S, S, 3]
+        return logits.flatten(1, 2)[:, :frames]  # [B, T, 3]
 
     def _features(self, mixture: Tensor) -> Tensor:
         """Log-mel power relative to a level, about zero mean: (B, N) -> (B, T, M)."""

@@ -25,7 +25,7 @@ from espnet_pse_kd.recipe.methods import Method, merge, read_yaml
 CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"
 CHECKPOINT = "checkpoint.pth"
-TEACHER_MODEL = "valid.acc.best.pth"
+TEACHER_MODEL = "valid.auc.best.pth"
 
 HARMLESS = frozenset(
     [
