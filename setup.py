@@ -62,6 +62,7 @@ setup(
     extras_require={
         "live": ["sounddevice>=0.5"],
         "serve": ["gradio>=6", "matplotlib>=3.8"],
+        "browser": ["playwright>=1.49"],  # tests the page of [serve]
         "train": TRAIN,
         "recipe": [
             *TRAIN,

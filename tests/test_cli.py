@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import builtins
 import os
+import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,12 +22,12 @@ import pytest
 import soundfile
 from weights_fixture import voice, weights
 
-from espnet_pse_kd import PersonalizedEnhancer, Profile
+from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli import devices, live, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
-from espnet_pse_kd.cli.main import COMMANDS, main
+from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
 from espnet_pse_kd.cli.pictures import spectrogram
 from espnet_pse_kd.cli.sound import open_sound
 from espnet_pse_kd.errors import UserError
@@ -747,6 +749,28 @@ def test_spectrogram_of_a_tone() -> None:
     assert levels.shape[0] == 257 and levels.shape[1] <= 1600
     assert (levels[:, 5:-5].argmax(0) == 32).all()
     assert spectrogram(np.zeros(9_600_000)).shape[1] <= 1601
+
+
+def test_quick_start(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/quickstart.md shows can be typed: the Python runs, the words parse."""
+    text = (Path(__file__).parents[1] / "docs" / "quickstart.md").read_text()
+    monkeypatch.setattr(pretrained, "WEIGHTS", weights)
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("me.wav", voice(12.0), SAMPLE_RATE)
+    write(Path("meeting.wav"), 48000)
+    [code] = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    exec(code, {})
+    shown = re.findall(r"(?:`| {4})(pse-kd (?:[^`\n#]+))", text)
+    assert len(shown) > 8
+    for line in shown:
+        words = shlex.split(line)[1:]
+        if len(words) > 1 and "--list-devices" not in words:
+            get_parser(words[0]).parse_args(words)
+    for line in shown[:2]:
+        assert pse_kd(*shlex.split(line)[1:]) == 0
+    assert Path("meeting_me.wav").is_file()
 
 
 def test_blocks_are_the_file(tmp_path: Path) -> None:

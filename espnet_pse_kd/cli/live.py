@@ -232,7 +232,8 @@ def next_limit(limit: float | None, key: str) -> float | None:
 
 def level(block: np.ndarray) -> float:
     """Level of a block (n,) in dBFS."""
-    power = float(np.mean(np.square(block, dtype=np.float64))) if len(block) else 0.0
+    with np.errstate(invalid="ignore"):  # a driver may deliver anything
+        power = float(np.mean(np.square(block, dtype=np.float64))) if len(block) else 0
     return 10 * math.log10(power) if power > 0 else -math.inf
 
 

@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
@@ -99,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _run(sys.argv[1:] if argv is None else argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; no unfinished file is left", file=sys.stderr)
@@ -107,6 +110,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *where: object) -> None:
+    """Warnings are for the person as well: what, and not where in the code."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -29,8 +29,12 @@ LOOK: dict[str, Any] = {
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ),
-    "css": ".gradio-container {width: 100%; max-width: 1200px !important}"
-    " .gradio-container main {width: 100%}",
+    "css": """
+        .gradio-container {
+            width: 100%; max-width: 1200px !important; margin: 0 auto !important
+        }
+        .gradio-container main {width: 100%}
+    """,
 }
 """Arguments of ``launch``."""
 

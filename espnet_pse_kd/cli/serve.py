@@ -12,6 +12,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import Job
 from espnet_pse_kd.cli.enhance import Options, Worker
 from espnet_pse_kd.cli.pictures import before_and_after
+from espnet_pse_kd.cli.presence import ABSENT_SHARE
 from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
@@ -101,6 +102,8 @@ def enhance(
         *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
         f"**Recording:** the voice speaks in {100 * share:.0f} % of the time.",
     ]
+    if share < ABSENT_SHARE:
+        lines.append("⚠️ The voice seems absent from the recording.")
     picture = before_and_after(
         mono, read_mono(after, SAMPLE_RATE), posteriors[:, own], pvad.hop
     )
