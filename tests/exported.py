@@ -23,6 +23,7 @@ from espnet_pse_kd.nets.personal_vad import PersonalVAD
 _FOLDER = tempfile.TemporaryDirectory(prefix="exported")
 DEFAULT = "mingru"
 """The network of live use is tested at its real size."""
+PVAD_CONF = {"conditioning": "set", "hidden": 8, "bidirectional": True, "stack": 2}
 
 
 def seeded(module: nn.Module) -> nn.Module:
@@ -71,7 +72,7 @@ def pvad() -> tuple[PersonalVAD, Path]:
     """A personal VAD of the default kind, and its exported file."""
     torch.manual_seed(0)
     path = Path(_FOLDER.name) / "pvad.onnx"
-    module = seeded(PersonalVAD("set", hidden=8, bidirectional=True))
+    module = seeded(PersonalVAD(**PVAD_CONF))
     export_pvad(module, path)
     return module, path
 

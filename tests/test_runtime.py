@@ -208,6 +208,14 @@ def test_broken_samples_are_silenced_once(model: StreamingModel, broken: float) 
     np.testing.assert_array_equal(found, expected)
 
 
+def test_loudest_samples_do_no_harm(model: StreamingModel) -> None:
+    stream = EnhancerStream(model, unit_vector())
+    loud = np.where(speech(3200) > 0, 9.9e5, -9.9e5)
+    assert np.isfinite(stream.process(loud)).all()
+    stream.process(np.zeros(160000))
+    assert np.isfinite(run(stream, speech(16000), [])).all()
+
+
 def test_silence_stays_silent_and_speech_recovers(model: StreamingModel) -> None:
     stream = EnhancerStream(model, unit_vector())
     wave = np.concatenate([np.zeros(16000, np.float32), speech(16000)])

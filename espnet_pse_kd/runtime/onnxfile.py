@@ -60,7 +60,7 @@ class ModelFile:
         options.log_severity_level = 4
         # Spinning keeps a core busy between two hops of a live stream.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Recurrent states that fade out become denormal, and those are slow.
+        # A recurrent state that fades out would become denormal, and slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             return onnxruntime.InferenceSession(
