@@ -26,9 +26,10 @@ class LinearScan(Function):
     def forward(ctx, a: Tensor, b: Tensor, first: Tensor) -> Tensor:
         h = torch.empty_like(b)
         previous = first
-        for t in range(len(b)):
-            torch.addcmul(b[t], a[t], previous, out=h[t])
-            previous = h[t]
+        # Unbinding at once is cheaper than indexing at every step.
+        for a_t, b_t, h_t in zip(a.unbind(), b.unbind(), h.unbind()):
+            torch.addcmul(b_t, a_t, previous, out=h_t)
+            previous = h_t
         ctx.save_for_backward(a, h, first)
         return h
 
@@ -37,8 +38,11 @@ class LinearScan(Function):
         a, h, first = ctx.saved_tensors
         grad_b = torch.empty_like(grad)
         grad_b[-1] = grad[-1]
-        for t in range(len(grad) - 2, -1, -1):
-            torch.addcmul(grad[t], a[t + 1], grad_b[t + 1], out=grad_b[t])
+        previous = grad_b[-1]
+        steps = zip(a.unbind()[:0:-1], grad.unbind()[-2::-1], grad_b.unbind()[-2::-1])
+        for a_next, grad_t, out in steps:
+            torch.addcmul(grad_t, a_next, previous, out=out)
+            previous = out
         grad_a = grad_b * torch.cat([first[None], h[:-1]])
         return grad_a, grad_b, a[0] * grad_b[0]
 

@@ -10,7 +10,7 @@ import math
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -312,6 +312,15 @@ def main_columns(scenario: str) -> list[Column]:
     """The few columns that answer the paper's question in a scenario."""
     every = (column for columns in TABLES.values() for column in columns)
     return [c for c in every if c.title in MAIN_TITLES and scenario in c.scenarios]
+
+
+def card_table(title: str, scenario: str, systems: Mapping[str, Scores]) -> Table:
+    """The main figures, and the change of level, of a few systems."""
+    level = next(c for c in TABLES["Separation"] if c.keys == ("level_change",))
+    columns = [*main_columns(scenario), *([level] if scenario == "ts0" else [])]
+    header = ["system", "speakers", "trials", *(column.title for column in columns)]
+    rows = [_row(name, scores, columns, []) for name, scores in systems.items()]
+    return Table(title, header, rows)
 
 
 def room_table(scores: Scores, scenario: str) -> list[Table]:
