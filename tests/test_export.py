@@ -280,7 +280,7 @@ def bad_trainings(root: Path) -> dict[str, tuple[Path, str]]:
     cases["rate"] = make_training(root / "rate", sample_rate=8000), "trained at 8000 Hz"
     broken = make_training(root / "broken")
     (broken / "config.yaml").write_text("a: [")
-    cases["no YAML"] = broken, "is no YAML"
+    cases["no YAML"] = broken, "no YAML"
     return cases
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.yamls import read_yaml
 
 _BEST = {True: "valid.auc.best.pth", False: "valid.loss.best.pth"}
 _README = """# {name}
@@ -94,11 +95,10 @@ def pack_experiment(exp: Path, model_file: str = _BEST[False]) -> Path:
     from espnet_pse_kd.espnet.loading import (
         inference_config,
         load_student,
-        read_config,
     )
     from espnet_pse_kd.espnet.tasks import load_teacher
 
-    config = read_config(exp / "config.yaml")
+    config = read_yaml(exp / "config.yaml")
     is_teacher = "pvad" in config
     source = exp / (_BEST[True] if is_teacher else model_file)
     if is_teacher:

@@ -19,9 +19,9 @@ from espnet_pse_kd.recipe.methods import (
     merge,
     override,
     read_methods,
-    read_yaml,
     select,
 )
+from espnet_pse_kd.yamls import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:

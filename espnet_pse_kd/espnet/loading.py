@@ -9,31 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from espnet2.enh.espnet_model_tse import ESPnetExtractionModel
 from espnet2.tasks.enh_tse import TargetSpeakerExtractionTask
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.yamls import read_yaml
 
 _PARTS = ("encoder", "extractor", "decoder")
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Read the ``config.yaml`` of a training.
-
-    Raises:
-        UserError: it is missing or no mapping.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; finish the training, or correct it")
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({error}); write it again") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: holds no options; give a training's config.yaml")
-    return config
 
 
 def load_parameters(model: torch.nn.Module, path: str | Path) -> None:
@@ -114,7 +97,7 @@ def load_student(
     Raises:
         UserError: a file is missing, or the two do not belong together.
     """
-    config = inference_config(read_config(config_file))
+    config = inference_config(read_yaml(config_file))
     model = TargetSpeakerExtractionTask.build_model(argparse.Namespace(**config))
     load_parameters(model, model_file)
     return model.to(device).eval()

@@ -32,7 +32,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
-from espnet_pse_kd.espnet.loading import load_parameters, read_config
+from espnet_pse_kd.espnet.loading import load_parameters
 from espnet_pse_kd.espnet.options import build, check_keys
 from espnet_pse_kd.espnet.preprocessor import EpochIterFactory, PSEPreprocessor
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
@@ -40,6 +40,7 @@ from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.yamls import read_yaml
 
 TEACHER_HOP = 160
 """Samples between the frames of a teacher: 10 ms."""
@@ -287,7 +288,7 @@ def load_teacher(config_file: str | Path, model_file: str | Path) -> ESPnetPVADM
         UserError: a file is missing, the two do not belong together, or it was
             trained at another sampling or frame rate.
     """
-    config = read_config(config_file)
+    config = read_yaml(config_file)
     if "pvad" not in config:
         raise UserError(
             f"{config_file}: no training of a personal VAD; give the config.yaml that "

@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.yamls import parse_yaml
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -158,7 +158,7 @@ def _read_files(
     config_name, model_name = "config.yaml", best
     meta = read("meta.yaml")
     if meta is not None:
-        packed = _parse_yaml(source, "meta.yaml", meta)
+        packed = parse_yaml(meta, f"{source}: meta.yaml")
         try:
             config_name = str(packed["yaml_files"]["train_config"])
             model_name = str(packed["files"]["model_file"])
@@ -177,7 +177,7 @@ def _read_files(
                 "or zip of one"
             )
     return (
-        _parse_yaml(source, config_name, config or b""),
+        parse_yaml(config or b"", f"{source}: {config_name}"),
         _parse_state(source, model_name, model or b""),
     )
 
@@ -205,19 +205,6 @@ def _check_inside(source: Path, name: str) -> None:
         raise UserError(
             f"{source}: the path {name!r} leads out of it; do not use this file"
         )
-
-
-def _parse_yaml(source: Path, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        parsed = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{source}: {name} is no YAML ({reason}); get it again"
-        ) from None
-    if not isinstance(parsed, dict):
-        raise UserError(f"{source}: {name} holds no options; get it again")
-    return parsed
 
 
 def _parse_state(source: Path, name: str, content: bytes) -> dict[str, Tensor]:

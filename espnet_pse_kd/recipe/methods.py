@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.yamls import read_yaml
 
 _KEYS = ("summary", "its", "teacher", "options")
 
@@ -33,25 +34,6 @@ class Method:
     its: bool
     teacher: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        UserError: no such file, no YAML, or no mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give the path of a YAML file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{path}: no YAML ({line}); correct it") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: {content!r} is no mapping; write 'key: value' lines")
-    return content
 
 
 def read_methods(path: str | Path) -> dict[str, Method]:

@@ -21,7 +21,6 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.recipe import figures, results
 from espnet_pse_kd.recipe.figures import Curve, Judgement, Panel, Point
-from espnet_pse_kd.recipe.methods import read_yaml
 from espnet_pse_kd.recipe.results import Scores, Table
 from espnet_pse_kd.recipe.trials import (
     Signals,
@@ -33,6 +32,7 @@ from espnet_pse_kd.recipe.trials import (
     read_csv,
     read_estimate,
 )
+from espnet_pse_kd.yamls import read_yaml
 
 Teacher = Callable[[str, Collection[str]], Mapping[str, np.ndarray]]
 """``teacher(test set, uids)`` gives posteriors (T, 3) at the loss frames, by uid."""

@@ -20,7 +20,8 @@ from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.recipe import jobs
-from espnet_pse_kd.recipe.methods import Method, merge, read_yaml
+from espnet_pse_kd.recipe.methods import Method, merge
+from espnet_pse_kd.yamls import read_yaml
 
 CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"
