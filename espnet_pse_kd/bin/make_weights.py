@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def export_all(student: Path, pvad: Path, output: Path) -> None:
     teacher = export.load_pvad(pvad)
     output.mkdir(parents=True, exist_ok=True)
     encoder = info.speaker_encoder
-    writers = {
+    writers: dict[str, Callable[..., object]] = {
         STUDENT: functools.partial(
             export.export_student, network, info.name, speaker_encoder=encoder
         ),
