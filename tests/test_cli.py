@@ -474,6 +474,10 @@ def test_outputs_that_cannot_be_written(
 ) -> None:
     source = write(tmp_path / "a.wav")
     (tmp_path / "file").write_text("")
+    wide = write(tmp_path / "wide.wav", channels=12)
+    run = ("enhance", wide, "--profile", me, "-o", tmp_path / "wide.mp3")
+    assert pse_kd(*run, model=weights) == 2
+    assert "of 12 channels at 16000 Hz" in error_of(capsys)
     for output, text in (
         (source, "exists; give --force"),
         (tmp_path / "b.xyz", ".xyz is no sound format"),
@@ -531,7 +535,9 @@ def test_full_disk(weights: Path, me: Path, tmp_path: Path) -> None:
     process = _start(*run, disk=50000)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert f"error: {output}: cannot be written" in errors.splitlines()[-1]
+    assert (
+        f"error: {output}: cannot be written (no space left" in errors.splitlines()[-1]
+    )
     assert "Traceback" not in errors
     assert not output.exists() and no_traces(tmp_path)
 

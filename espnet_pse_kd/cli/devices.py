@@ -25,7 +25,7 @@ class Device(NamedTuple):
     """One audio device.
 
     Attributes:
-        index: number by which it can be chosen.
+        number: by which it can be chosen.
         name: what the system calls it.
         inputs: number of input channels.
         outputs: number of output channels.
@@ -33,7 +33,7 @@ class Device(NamedTuple):
         default: ``in``, ``out``, ``in out``, or empty.
     """
 
-    index: int
+    number: int
     name: str
     inputs: int
     outputs: int
@@ -43,7 +43,7 @@ class Device(NamedTuple):
     def __str__(self) -> str:
         default = f"  [default {self.default}]" if self.default else ""
         return (
-            f"{self.index:3d}  {self.name}  ({self.inputs} in, {self.outputs} out, "
+            f"{self.number:3d}  {self.name}  ({self.inputs} in, {self.outputs} out, "
             f"{self.rate} Hz){default}"
         )
 
@@ -94,7 +94,7 @@ class PortAudio:
         chosen = self._sounddevice.default.device  # -1 where there is none
         return [
             Device(
-                index,
+                number,
                 str(found["name"]),
                 found["max_input_channels"],
                 found["max_output_channels"],
@@ -102,10 +102,10 @@ class PortAudio:
                 " ".join(
                     word
                     for word, default in zip(("in", "out"), chosen, strict=True)
-                    if index == default
+                    if number == default
                 ),
             )
-            for index, found in enumerate(self._sounddevice.query_devices())
+            for number, found in enumerate(self._sounddevice.query_devices())
         ]
 
     def rate(self, pair: Pair, wanted: int) -> int:

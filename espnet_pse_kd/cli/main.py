@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError, one_line
@@ -112,7 +112,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _show_warning(message: Warning | str, *where: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Warnings are for the person as well: what, and not where in the code."""
     print(f"warning: {message}", file=sys.stderr)
 

@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def _partner(folder: Path, enhanced: Path) -> Path:
     return partners[0]
 
 
-def score(trial: Trial) -> dict[str, object]:
+def score(trial: Trial) -> dict[str, Any]:
     """All measures of one trial, at 16 kHz, and the name of the enhanced file.
 
     Raises:
@@ -122,7 +122,7 @@ def score(trial: Trial) -> dict[str, object]:
     return {"file": trial.enhanced.name, **measures}
 
 
-def table(rows: Sequence[dict[str, object]]) -> list[str]:
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows and their mean as aligned text; a dash where a measure is undefined."""
     width = max(len(str(row["file"])) for row in rows)
     lines = ["  ".join([f"{'file':{width}}", *(f"{name:>12}" for name in COLUMNS)])]
@@ -136,6 +136,6 @@ def table(rows: Sequence[dict[str, object]]) -> list[str]:
     return [*lines, _line("mean", width, means)]
 
 
-def _line(name: str, width: int, values: Iterable[object]) -> str:
+def _line(name: str, width: int, values: Iterable[float]) -> str:
     shown = ("-" if math.isnan(value) else f"{value:.3f}" for value in values)
     return "  ".join([f"{name:{width}}", *(f"{text:>12}" for text in shown)])

@@ -24,6 +24,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.recording import measure, shortcomings
 
 if TYPE_CHECKING:
+    from gradio import Blocks
     from matplotlib.figure import Figure
 
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -77,16 +78,7 @@ def enhance(
     Raises:
         UserError: one of the two is missing, unfit or too long.
     """
-    if not voice:
-        raise UserError("1 · Voice: nothing yet; record or upload a few seconds of it")
-    if not recording:
-        raise UserError("2 · Recording: nothing yet; record or upload one")
-    with open_sound(recording) as sound:
-        if sound.seconds > LONGEST:
-            raise UserError(
-                f"2 · Recording: {sound.seconds / 60:.0f} minutes; the page takes up "
-                f"to {LONGEST / 60:.0f}, for longer ones use pse-kd enhance"
-            )
+    voice, recording = _given(voice, recording)
     clip = read_clip(Path(voice))
     profile = enroll(enhancer, [clip])
     source = Path(recording)
@@ -108,6 +100,21 @@ def enhance(
         mono, read_mono(after, SAMPLE_RATE), posteriors[:, own], pvad.hop
     )
     return Result("\n\n".join(lines), str(source), str(after), picture)
+
+
+def _given(voice: str | None, recording: str | None) -> tuple[str, str]:
+    """The two files, if both are there and the recording is not too long."""
+    if not voice:
+        raise UserError("1 · Voice: nothing yet; record or upload a few seconds of it")
+    if not recording:
+        raise UserError("2 · Recording: nothing yet; record or upload one")
+    with open_sound(recording) as sound:
+        if sound.seconds > LONGEST:
+            raise UserError(
+                f"2 · Recording: {sound.seconds / 60:.0f} minutes; the page takes up "
+                f"to {LONGEST / 60:.0f}, for longer ones use pse-kd enhance"
+            )
+    return voice, recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,8 +161,13 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(
                 f"--port {args.port}: taken by another program; give another"
             ) from None
-        print(f"http://{_HOST}:{args.port}  (stop with Ctrl-C)", flush=True)
-        try:
-            page.block_thread()
-        finally:
-            page.close(verbose=False)
+        _serve(page, f"http://{_HOST}:{args.port}")
+
+
+def _serve(page: Blocks, url: str) -> None:
+    """Keep the page open until the command is told to stop."""
+    print(f"{url}  (stop with Ctrl-C)", flush=True)
+    try:
+        page.block_thread()
+    finally:
+        page.close(verbose=False)

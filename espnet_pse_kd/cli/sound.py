@@ -30,6 +30,7 @@ _BLOCK_SECONDS = 1
 # Writers that cannot seek declare 0 or nearly 4 GiB, which is no truncation.
 _CUT = re.compile(r"^ *data *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_LENGTH = 0x7FFFF000
+_SYSTEM_ERROR = 2  # libsndfile's code; it does not say which
 
 
 class Format(NamedTuple):
@@ -204,10 +205,9 @@ def write_sound(path: Path, form: Format) -> Iterator[Callable[[np.ndarray], Non
         ):
             yield _appender(file)
     except (_WriteError, soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or getattr(error, "strerror", "")
         raise UserError(
-            f"{path}: cannot be written ({reason.rstrip('.') or error}); free disk "
-            "space, or give another output"
+            f"{path}: cannot be written ({_reason(error, form)}); free disk space, or "
+            "give another output"
         ) from None
 
 
@@ -215,12 +215,23 @@ class _WriteError(Exception):
     """Fewer samples were written than given."""
 
 
+def _reason(error: Exception, form: Format) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, _WriteError) or getattr(error, "code", 0) == _SYSTEM_ERROR:
+        return "no space left, or the disk failed"
+    return (
+        f"{form.container} takes no {form.subtype} of {form.channels} channels at "
+        f"{form.rate} Hz"
+    )
+
+
 def _appender(file: SoundFile) -> Callable[[np.ndarray], None]:
     def append(block: np.ndarray) -> None:
         try:
             file.write(block)
         except AssertionError:  # soundfile's only sign that the disk is full
-            raise _WriteError("no space left") from None
+            raise _WriteError from None
 
     return append
 
