@@ -19,11 +19,10 @@ import yaml
 from weights_fixture import voice, weights
 
 import espnet_pse_kd
-from espnet_pse_kd import PersonalizedEnhancer, Profile, enhancer, pretrained
+from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.bin.pack import pack_experiment
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recording import measure
 
 __all__ = ["weights"]  # a fixture
@@ -336,5 +335,3 @@ def test_model_of_a_newer_version(weights: Path, tmp_path: Path) -> None:
 def test_threads(weights: Path) -> None:
     with pytest.raises(UserError, match="threads: 0"):
         PersonalizedEnhancer.from_pretrained(weights, threads=0)
-    assert enhancer.PersonalizedEnhancer is PersonalizedEnhancer
-    assert "mingru" in NETWORKS
