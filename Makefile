@@ -1,9 +1,10 @@
-# make test: the tests.  make check: linters and types.  Both make the environment if need be.
+# make test: the tests.  make check: linters and types.  make bench: speed, beside other
+# projects'; options in BENCH, e.g. BENCH=--quick.  All make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check format env clean
+.PHONY: test check bench format env clean
 
 env:
 	@local/setup_env.sh
@@ -15,6 +16,9 @@ check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
 	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" && \
 	"$$bin/shellcheck" -x $(SCRIPTS)
+
+bench:
+	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

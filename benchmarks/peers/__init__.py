@@ -1,0 +1,1 @@
+"""Other projects' networks, each in an environment of its own."""

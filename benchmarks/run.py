@@ -1,0 +1,280 @@
+"""Measure all rows side by side, and write the data and the page.
+
+usage: make bench, or python -m benchmarks.run [OPTIONS]; --help lists them
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import networks, trainlog
+from benchmarks.environments import ENVS, Unavailable
+from benchmarks.networks import NETWORKS, ROOT
+from benchmarks.processes import Subject
+from benchmarks.report import write_page
+from benchmarks.rows import CHOICES, Options, Row, all_rows
+from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.progress import progress
+from espnet_pse_kd.recipe.training import git_commit
+
+RESULTS, PAGE = ROOT / "benchmarks/results.json", ROOT / "docs/benchmarks.md"
+QUICK = ENVS / "quick"
+"""Where a quick run writes by default: its figures are no record."""
+_QUANTILES = {"p50": 50, "p95": 95, "p99": 99}
+_PACKAGES = ("espnet_pse_kd", "espnet", "torch", "onnxruntime", "numpy")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the benchmark."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    add = parser.add_argument
+    add(
+        "--quick",
+        action="store_true",
+        help="two rounds of a second, to see that everything runs; writes below "
+        f"{QUICK.relative_to(ROOT)} unless told otherwise",
+    )
+    add("--rounds", type=int, help="measurements of each row (default: 9; quick: 2)")
+    add("--seconds", type=float, help="audio in each (default: 10; quick: 1)")
+    add(
+        "--only",
+        nargs="+",
+        default=[],
+        choices=CHOICES,
+        metavar="NAME",
+        help=f"rows to run (default: all): {', '.join(CHOICES)}",
+    )
+    add(
+        "--model",
+        action="append",
+        default=[],
+        type=_tagged,
+        metavar="TAG=PATH",
+        help="trained network in place of seeded weights: the folder of a training, "
+        f"or the zip of stage 8; TAG is one of {', '.join(NETWORKS)}",
+    )
+    add(
+        "--peer-source",
+        type=Path,
+        metavar="DIR",
+        help="folder with checkouts of the peers that are no packages (gtcrn, "
+        "puresound); what it lacks is cloned",
+    )
+    add(
+        "--train-log",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="train.log of trainings, for the share outside of forward, backward and "
+        "optimizer (default: those of egs2_recipe/exp/pse_*)",
+    )
+    add("--results", type=Path, help=f"default: {RESULTS.relative_to(ROOT)}")
+    add("--page", type=Path, help=f"default: {PAGE.relative_to(ROOT)}")
+    return parser
+
+
+def _tagged(text: str) -> tuple[str, Path]:
+    tag, _, path = text.partition("=")
+    if tag not in NETWORKS or not path:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; give TAG=PATH with one of {', '.join(NETWORKS)}"
+        )
+    return tag, Path(path)
+
+
+def measure(
+    rows: Sequence[Row], seconds: float, rounds: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Measure rows in turn: every round asks each once, in an order of its own.
+
+    Args:
+        rows: what to measure; one that fails says why and does not stop the others.
+        seconds: audio of each measurement.
+        rounds: measurements of each row.
+        seed: of the orders.
+
+    Returns:
+        one record for each row, see `record`.
+    """
+    rng = np.random.default_rng(seed)
+    errors: dict[str, str] = {}
+    answers: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
+    with contextlib.ExitStack() as stack:
+        subjects: dict[int, Subject] = {}
+        for index, row in enumerate(progress(rows, len(rows), "rows made ready")):
+            with _noted(row, errors):
+                subjects[index] = subject = row.make()
+                stack.callback(subject.close)
+                subject.ask(min(seconds, 1.0))  # the first call pays for much else
+        order = [i for _ in range(rounds) for i in rng.permutation([*subjects])]
+        for index in progress(order, len(order), "measurements"):
+            row = rows[index]
+            if row.label not in errors:
+                with _noted(row, errors):
+                    answers[row.label].append(subjects[index].ask(seconds))
+        facts: dict[str, dict[str, Any]] = {}
+        for index, subject in subjects.items():
+            if rows[index].label not in errors:
+                with _noted(rows[index], errors):
+                    facts[rows[index].label] = subject.facts()
+    return [
+        record(row, facts.get(row.label, {}), answers[row.label], seconds)
+        | ({"error": errors[row.label]} if row.label in errors else {})
+        for row in rows
+    ]
+
+
+@contextlib.contextmanager
+def _noted(row: Row, errors: dict[str, str]) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        errors[row.label] = str(error)
+        print(f"{row.label}: not measured: {error}", file=sys.stderr, flush=True)
+
+
+def record(
+    row: Row,
+    facts: dict[str, Any],
+    answers: Sequence[dict[str, Any]],
+    seconds: float,
+) -> dict[str, Any]:
+    """What the data file holds of a row.
+
+    Args:
+        row: which was measured.
+        facts: what its subject said of itself.
+        answers: one for each round, see `worker.Measured`.
+        seconds: audio of each.
+
+    Returns:
+        ``calls``: summed seconds of each round; where a round has several calls, one
+        for each hop, ``hop_ms``: quantiles of those of all rounds together; ``rtf``:
+        of each round; whatever else the subject measured, by round.
+    """
+    entry: dict[str, Any] = {"kind": row.kind, "name": row.name}
+    entry |= {"runtime": row.runtime, **row.about, "facts": facts}
+    if not answers:
+        return entry
+    entry["peak_mib"] = answers[-1].get("peak_mib")
+    timed = [key for key in answers[0] if key != "peak_mib"]
+    entry |= {key: [sum(answer[key]) for answer in answers] for key in timed}
+    if row.kind == "audio":
+        entry["rtf"] = [total / seconds for total in entry["calls"]]
+        calls = np.concatenate([answer["calls"] for answer in answers])
+        if len(calls) > len(answers):
+            found = np.percentile(1e3 * calls, [*_QUANTILES.values()])
+            entry["hop_ms"] = dict(zip(_QUANTILES, found.tolist()))
+    return entry
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
+        ),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in _PACKAGES},
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def log_records(paths: Sequence[Path] | None) -> list[dict[str, Any]]:
+    """`trainlog.shares` of each log.
+
+    Args:
+        paths: logs; None: those of the recipe's trainings, as far as they have begun.
+
+    Raises:
+        UserError: a given log cannot be used.
+    """
+    if paths is not None:
+        return [{"log": str(path), **trainlog.shares(path)} for path in paths]
+    found = []
+    for path in sorted(ROOT.glob("egs2_recipe/exp/pse_*/train.log")):
+        with contextlib.suppress(UserError):  # a training that has just been started
+            found.append({"log": str(path.relative_to(ROOT)), **trainlog.shares(path)})
+    return found
+
+
+@one_line
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = get_parser().parse_args(argv)
+    rounds = args.rounds or (2 if args.quick else 9)
+    seconds = args.seconds or (1.0 if args.quick else 10.0)
+    if rounds < 1 or seconds < 0.5:
+        raise UserError(
+            f"--rounds {rounds} --seconds {seconds}: give 1 or more rounds of at least "
+            "half a second"
+        )
+    for tag, path in args.model:
+        networks.load(tag, path)
+    logs = log_records(args.train_log)
+    about = machine()
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        rows = all_rows(
+            Options(
+                folder=Path(folder),
+                only=args.only,
+                packed=dict(args.model),
+                peer_source=args.peer_source,
+                batch=2 if args.quick else None,
+            )
+        )
+        records = measure(rows, seconds, rounds)
+    results = {
+        "command": shlex.join(["make", "bench", *_make_argument(argv)]),
+        "commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": about,
+        "quick": args.quick,
+        "rounds": rounds,
+        "seconds": seconds,
+        "rows": records,
+        "train_logs": logs,
+    }
+    default = QUICK if args.quick else None
+    path = args.results or (default / RESULTS.name if default else RESULTS)
+    page = args.page or (default / PAGE.name if default else PAGE)
+    with atomic_open(path) as file:
+        json.dump(results, file, indent=1)
+        file.write("\n")
+    write_page(results, page)
+    print(f"{path}\n{page}")
+
+
+def _make_argument(argv: Sequence[str]) -> list[str]:
+    return [f"BENCH={shlex.join(argv)}"] if argv else []
+
+
+if __name__ == "__main__":
+    main()
