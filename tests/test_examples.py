@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from espnet_pse_kd.espnet import trainer
 from espnet_pse_kd.espnet.criterions import CRITERIONS, GatedSolver
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
-from espnet_pse_kd.espnet.examples import COUNT, FirstBatch, is_due, write_examples
+from espnet_pse_kd.espnet.examples import COUNT, FixedSamples, is_due, write_examples
 from espnet_pse_kd.espnet.extractor import EXTRACTORS
 from espnet_pse_kd.espnet.trainer import ResumableTrainer
 
@@ -50,22 +50,27 @@ def events(folder):
     return accumulator
 
 
-def first(batch):
-    batches = FirstBatch([batch, (["other"], {})])
-    assert [ids for ids, _ in batches] == [batch[0], ["other"]]
-    return batches.first
+def fixed(batch):
+    """What is kept of a validation set that comes in batches of two, shuffled."""
+    ids, data = batch
+    orders = torch.tensor([4, 1]), torch.tensor([2, 0]), torch.tensor([3])
+    parts = [([ids[k] for k in o], {n: x[o] for n, x in data.items()}) for o in orders]
+    samples = FixedSamples(parts)
+    assert [uids for uids, _ in samples] == [uids for uids, _ in parts]
+    return samples.kept
 
 
-def test_first_batch_is_kept_and_nothing_is_lost(batch):
-    ids, data = first(batch)
-    assert ids == batch[0][:COUNT]
-    assert torch.equal(data["speech_mix"], batch[1]["speech_mix"][:COUNT])
-    empty = FirstBatch([])
-    assert list(empty) == [] and empty.first is None
+def test_samples_are_the_same_in_whatever_order_they_come(batch):
+    kept = fixed(batch)
+    assert list(kept) == batch[0][:COUNT]
+    for k, sample in enumerate(kept.values()):
+        assert torch.equal(sample["speech_mix"], batch[1]["speech_mix"][k : k + 1])
+    empty = FixedSamples([])
+    assert list(empty) == [] and empty.kept == {}
 
 
 def test_audio_and_spectrograms_are_written(model, batch, tmp_path):
-    write_examples(model, first(batch), tmp_path, 5)
+    write_examples(model, fixed(batch), tmp_path, 5)
     written = events(tmp_path)
     tags = {f"dev_{k}/{n}" for k in range(COUNT) for n in ("mixture", "target")}
     assert set(written.Tags()["audio"]) == tags | {
@@ -79,14 +84,15 @@ def test_audio_and_spectrograms_are_written(model, batch, tmp_path):
 
 
 def test_output_is_the_model_s(model, batch, tmp_path):
-    ids, data = first(batch)
-    write_examples(model, (ids, data), tmp_path, 1)
+    samples = fixed(batch)
+    write_examples(model, samples, tmp_path, 1)
+    data = samples["dev_0"]
     with torch.no_grad():
         wanted = model.forward_enhance(
             data["speech_mix"],
             data["speech_mix_lengths"],
             [data["enroll_ref1"]],
-            [torch.ones(COUNT, dtype=torch.long)],
+            [torch.ones(1, dtype=torch.long)],
         )[0][0][0]
     [clip] = events(tmp_path).Audio("dev_0/output")
     found = np.frombuffer(clip.encoded_audio_string[44:], np.int16) / 32767
@@ -95,14 +101,14 @@ def test_output_is_the_model_s(model, batch, tmp_path):
 
 
 def test_silent_mixture_is_no_obstacle(model, batch, tmp_path):
-    ids, data = first(batch)
-    data["speech_mix"] = torch.zeros_like(data["speech_mix"])
-    write_examples(model, (ids, data), tmp_path, 1)
+    samples = fixed(batch)
+    samples["dev_0"]["speech_mix"] = torch.zeros(1, N)
+    write_examples(model, samples, tmp_path, 1)
     assert events(tmp_path).Audio("dev_0/mixture")
 
 
 def test_other_models_show_nothing(batch, tmp_path):
-    write_examples(torch.nn.Linear(1, 1), first(batch), tmp_path, 5)
+    write_examples(torch.nn.Linear(1, 1), fixed(batch), tmp_path, 5)
     assert list(tmp_path.iterdir()) == []
 
 

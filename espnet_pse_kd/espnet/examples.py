@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from espnet_pse_kd.espnet.batches import lengths_or_all
 from espnet_pse_kd.spectrogram import spectrogram_db
 
 COUNT = 3
-"""Samples that are shown, the first of the validation set."""
+"""Samples that are shown: those of the validation set with the lowest ids."""
 EVERY = 5
 """Epochs from one time to the next; the last epoch is always shown."""
 _PEAK = 0.7
@@ -25,20 +25,25 @@ _RANGE_DB = 70.0
 Batch = tuple[list[str], dict[str, Tensor]]
 
 
-class FirstBatch:
-    """Passes batches on and keeps the first one.
+class FixedSamples:
+    """Passes batches on and keeps the samples with the lowest ids.
 
-    ESPnet does not shuffle the validation set: it is the same in every epoch.
+    ESPnet's ``shuffle_within_batch`` orders the validation set anew in every epoch, so
+    the first batch would be another one each time.
+
+    Attributes:
+        kept: data of the samples, a batch of one each, by their ids.
     """
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self.batches = batches
-        self.first: Batch | None = None
+        self.kept: dict[str, dict[str, Tensor]] = {}
 
     def __iter__(self) -> Iterator[Batch]:
         for ids, batch in self.batches:
-            if self.first is None:
-                self.first = (ids[:COUNT], {k: v[:COUNT] for k, v in batch.items()})
+            for k, uid in enumerate(ids):
+                self.kept[uid] = {name: x[k : k + 1] for name, x in batch.items()}
+            self.kept = {uid: self.kept[uid] for uid in sorted(self.kept)[:COUNT]}
             yield ids, batch
 
 
@@ -49,13 +54,16 @@ def is_due(epoch: int, last: int) -> bool:
 
 @torch.no_grad()
 def write_examples(
-    model: torch.nn.Module, batch: Batch, folder: Path, epoch: int
+    model: torch.nn.Module,
+    samples: Mapping[str, dict[str, Tensor]],
+    folder: Path,
+    epoch: int,
 ) -> None:
     """Write audio and spectrograms of mixture, target and output.
 
     Args:
         model: nothing is written unless it enhances.
-        batch: ids and data of a validation batch.
+        samples: data of validation samples, a batch of one each, by their ids.
         folder: TensorBoard's.
         epoch: step in TensorBoard.
     """
@@ -63,19 +71,18 @@ def write_examples(
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    ids, data = batch
-    data = to_device(data, next(model.parameters()).device)
-    outputs = _enhance(model, data)  # [B, N]
-    lengths = lengths_or_all(data["speech_mix"], data.get("speech_mix_lengths"))
     with SummaryWriter(str(folder)) as writer:
-        for k, uid in enumerate(ids):
+        for uid, sample in samples.items():
+            data = to_device(sample, next(model.parameters()).device)
+            lengths = lengths_or_all(data["speech_mix"], data.get("speech_mix_lengths"))
+            parts = (
+                ("mixture", data["speech_mix"]),
+                ("target", data["speech_ref1"]),
+                ("output", _enhance(model, data)),
+            )
             signals = {
-                name: signal[k, : int(lengths[k])].float().cpu()
-                for name, signal in (
-                    ("mixture", data["speech_mix"]),
-                    ("target", data["speech_ref1"]),
-                    ("output", outputs),
-                )
+                name: signal[0, : int(lengths[0])].float().cpu()
+                for name, signal in parts
             }
             _write(writer, uid, signals, epoch)
 

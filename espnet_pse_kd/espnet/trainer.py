@@ -20,7 +20,7 @@ from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.espnet.examples import FirstBatch, is_due, write_examples
+from espnet_pse_kd.espnet.examples import FixedSamples, is_due, write_examples
 
 Criterion = Sequence[str]
 """(phase, key, mode), an entry of ESPnet's ``best_model_criterion``."""
@@ -41,14 +41,14 @@ class ResumableTrainer(Trainer):
     @classmethod
     def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:
         """Validate as ESPnet does, then show a few samples in TensorBoard."""
-        kwargs["iterator"] = batches = FirstBatch(kwargs["iterator"])
+        kwargs["iterator"] = samples = FixedSamples(kwargs["iterator"])
         super().validate_one_epoch(*args, **kwargs)
         options, epoch = kwargs["options"], kwargs["reporter"].get_epoch()
         wanted = options.use_tensorboard and is_due(epoch, options.max_epoch)
-        if wanted and batches.first and _is_first(kwargs["distributed_option"]):
+        if wanted and samples.kept and _is_first(kwargs["distributed_option"]):
             model = getattr(kwargs["model"], "module", kwargs["model"])  # in DDP
             folder = Path(options.output_dir) / "tensorboard" / "valid"
-            write_examples(model, batches.first, folder, epoch)
+            write_examples(model, samples.kept, folder, epoch)
 
 
 def _is_first(distributed: DistributedOption) -> bool:
