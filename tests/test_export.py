@@ -17,6 +17,7 @@ from exported import network, seeded, speech, unit_vector
 from torch import Tensor, nn
 
 import espnet_pse_kd
+from espnet_pse_kd.cli.main import main
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import load_pvad, load_student, quantize
 from espnet_pse_kd.export.graph import write_model
@@ -305,6 +306,28 @@ def test_load_pvad(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no training of a personal VAD"):
         torch.save(state, make_training(tmp_path / "s") / "valid.auc.best.pth")
         load_pvad(tmp_path / "s")
+
+
+def test_command_writes_a_model_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = make_training(tmp_path / "s")
+    words = ["export", str(training), "--int8", "-o", str(tmp_path / "s.onnx")]
+    main(words)
+    assert "s.onnx: 0." in capsys.readouterr().out
+    model = StreamingModel(tmp_path / "s.onnx")
+    assert model.metadata["precision"] == "int8"
+    frame, _ = model.step(
+        np.ones(model.hop, np.float32), unit_vector(), model.init_state()
+    )
+    assert np.isfinite(frame).all()
+    conf = {"speaker_encoder": "ge2e", "personalized": False, **CONF}
+    ignorant = make_training(tmp_path / "b0", extractor_conf=conf)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(ignorant), "-o", str(tmp_path / "b0.onnx")])
+    assert ended.value.code == 2
+    assert "trained to ignore the enrolled voice" in capsys.readouterr().err
+    assert not (tmp_path / "b0.onnx").exists()
 
 
 # --- golden clip -------------------------------------------------------------------

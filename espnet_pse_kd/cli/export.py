@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from espnet_pse_kd.errors import UserError
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"the same of a personal VAD, written to the folder as {PERSONAL_VAD}",
     )
+    add(
+        "--int8",
+        action="store_true",
+        help="store the student's weights in 8 bits: smaller, and faster where they do "
+        "not fit into the caches (E3Net)",
+    )
     add("--force", action="store_true", help="replace files that exist")
 
 
@@ -49,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         if path.exists() and not args.force:
             raise UserError(f"{path}: exists; give --force, or another --output")
     try:
-        _export(args.source, args.pvad, paths)
+        _export(args.source, args.pvad, paths, args.int8)
     except OSError as error:
         raise UserError(
             f"{args.output}: cannot be written ({error.strerror}); free disk space, or "
@@ -59,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _export(source: Path, pvad: Path | None, paths: list[Path]) -> None:
+def _export(source: Path, pvad: Path | None, paths: list[Path], int8: bool) -> None:
     """Write the student, then the speaker encoder and the personal VAD if wanted."""
     try:
         from espnet_pse_kd import export
@@ -69,8 +76,17 @@ def _export(source: Path, pvad: Path | None, paths: list[Path]) -> None:
             "pip install 'espnet_pse_kd[train]'"
         ) from None
     network, info = export.load_student(source)
+    if not info.personalized:
+        raise UserError(
+            f"{source}: it was trained to ignore the enrolled voice (b0); give a "
+            "personalized student"
+        )
     teacher = None if pvad is None else export.load_pvad(pvad)
-    export.export_student(network, info.name, paths[0], info.speaker_encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / STUDENT if int8 else paths[0]
+        export.export_student(network, info.name, fp32, info.speaker_encoder)
+        if int8:
+            export.quantize(fp32, paths[0])
     if len(paths) > 1:
         export.export_speaker_encoder(paths[1])
     if teacher is not None:
