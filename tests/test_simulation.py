@@ -23,6 +23,7 @@ from espnet_pse_kd.bin.validate_data import validate_set
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
+from espnet_pse_kd.recipe.results import training_mix
 from espnet_pse_kd.simulation import mixing
 from espnet_pse_kd.simulation.dataset import (
     check_disk,
@@ -348,6 +349,16 @@ def test_speeds_are_checked() -> None:
 
 
 # Folders
+
+
+def test_the_training_mix_can_be_told_afterwards(dump: Path) -> None:
+    options = json.loads((dump / "simulation.json").read_text())
+    assert training_mix(options) == (
+        "TS0 5 %, TS1 25 %, TS2 45 %, ITS 25 % (b1: ITS share goes to TS2), "
+        "SNR 0..15 dB, SIR -5..10 dB, level -40..-15 dBFS; "
+        "speech at speeds 0.9, 1, 1.1; 12 samples of 4 s"
+    )
+    assert "simulation.json" in training_mix({})
 
 
 def test_folders_are_valid_and_consistent(dump: Path) -> None:

@@ -10,10 +10,6 @@ from pathlib import Path
 from espnet_pse_kd.errors import UserError, one_line
 
 TEST_SETS = ("test_ts0", "test_ts1", "test_ts2", "test_ts3")
-TRAINING_MIX = (
-    "TS0 5 %, TS1 25 %, TS2 45 %, ITS 25 % (b1: ITS share goes to TS2); "
-    "SNR 0..15 dB, SIR -5..10 dB, level -40..-15 dBFS"
-)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,7 +25,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--nj", type=int, default=2, help="processes")
     add("--results", type=Path, default=Path("RESULTS.md"), help="file to write")
     add("--command", help="what RESULTS.md names as the command; default: this one")
-    add("--training_mix", default=TRAINING_MIX, help="stated beside the tables")
+    add(
+        "--training_mix",
+        help="stated beside the tables; default: from what stage 2 wrote beside "
+        "--dumpdir",
+    )
     return parser
 
 
@@ -41,9 +41,14 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--dnsmos_trials: {args.dnsmos_trials}; give 0 or more")
     if args.nj < 1:
         raise UserError(f"--nj: {args.nj}; give 1 or more")
-    from espnet_pse_kd.recipe.results import write_results
+    from espnet_pse_kd.recipe.results import training_mix, write_results
     from espnet_pse_kd.recipe.scoring import score_all
-    from espnet_pse_kd.recipe.trials import find_systems, reference_systems
+    from espnet_pse_kd.recipe.trials import (
+        find_systems,
+        read_json,
+        reference_systems,
+    )
+    from espnet_pse_kd.simulation.dataset import OPTIONS_FILE
 
     systems = reference_systems(args.expdir)
     systems += find_systems(args.expdir, args.test_sets)
@@ -53,7 +58,10 @@ def main(argv: list[str] | None = None) -> None:
     command = args.command or shlex.join(
         ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]
     )
-    write_results(args.expdir, systems, args.results, command, args.training_mix)
+    mix = args.training_mix or training_mix(
+        read_json(args.dumpdir.parent / OPTIONS_FILE)
+    )
+    write_results(args.expdir, systems, args.results, command, mix)
     print(f"scores: {args.expdir / 'scores.csv'}; tables: {args.results}")
 
 

@@ -546,6 +546,29 @@ def _git(repository: Path, *arguments: str) -> str:
     return result.stdout.strip() or DASH
 
 
+def training_mix(options: Mapping[str, Any]) -> str:
+    """The training mix in one line, from what stage 2 left in ``simulation.json``."""
+    if not options:
+        return "not known, the simulated data came without simulation.json"
+    names = ("ts0", "ts1", "ts2", "its")
+    total = sum(options[name] for name in names)
+    shares = [f"{name.upper()} {100 * options[name] / total:.0f} %" for name in names]
+    ranges = [
+        f"{title} {options[name][0]:g}..{options[name][1]:g} {unit}"
+        for title, name, unit in (
+            ("SNR", "snr", "dB"),
+            ("SIR", "sir", "dB"),
+            ("level", "level", "dBFS"),
+        )
+    ]
+    speeds = ", ".join(f"{speed:g}" for speed in options["speeds"])
+    return (
+        f"{', '.join(shares)} (b1: ITS share goes to TS2), {', '.join(ranges)}; "
+        f"speech at speeds {speeds}; {options['sizes']['train']} samples of "
+        f"{options['seconds']:g} s"
+    )
+
+
 def write_results(
     expdir: Path,
     systems: Sequence[System],

@@ -33,6 +33,8 @@ from espnet_pse_kd.simulation.scenario import (
 )
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
+OPTIONS_FILE = "simulation.json"
+"""What the sets were made with: seed, sizes and the fields of the options."""
 _WAV_HEADER = 44
 
 
@@ -347,6 +349,8 @@ def simulate(
     for split in splits:
         _plan(data_dir, split, options, seed)
     check_disk(dump_dir, estimated_bytes(sizes, options))
+    with atomic_open(dump_dir / OPTIONS_FILE) as file:
+        json.dump({"seed": seed, "sizes": sizes, **asdict(options)}, file, indent=1)
     for split in splits:
         _make_clips(data_dir, dump_dir, split, options, seed, nj)
     for set_name, count in sizes.items():
