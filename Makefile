@@ -10,8 +10,8 @@ env:
 	@local/setup_env.sh
 
 test:
-	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE "$$python" -m pytest -n logical \
-	--maxprocesses 4 --dist loadfile
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+	"$$python" -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
