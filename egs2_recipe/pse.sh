@@ -68,7 +68,7 @@ asr_opts=
 inference_model=valid.loss.best.pth
 download_model=
 dnsmos_trials=12
-results=RESULTS.md
+results=
 report=
 hf_repo=
 hf_exp=
@@ -143,7 +143,7 @@ Evaluation
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
     --download_model    # Shared model to enhance and score instead of training: tag of the
                         # model zoo, Hugging Face repository, zip or folder
-    --results           # Table to write (default=${results})
+    --results           # Table to write (default: RESULTS.md in --expdir)
     --report            # Page to write (default: report.html in --expdir)
     --command_line      # What the table names as its command; run.sh fills it in
 
@@ -169,6 +169,8 @@ done
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
 [ -n "${seeds}" ] || seeds=${seed}
+# The RESULTS.md beside this script is the project's own record: no run overwrites it.
+[ -n "${results}" ] || results=${expdir}/RESULTS.md
 [ -n "${report}" ] || report=${expdir}/report.html
 stage_names=(- corpus simulate vectors teacher students enhance score pack upload)
 
