@@ -10,6 +10,7 @@ import yaml
 from espnet_pse_kd.errors import UserError
 
 if TYPE_CHECKING:
+    from espnet2.tasks.abs_task import AbsTask
     from torch import nn
 
 ROOT = Path(__file__).parents[1]
@@ -18,9 +19,17 @@ NETWORKS = ("mingru", "e3net_small", "e3net", "pdccrn")
 SEEDED, TRAINED = "seeded", "trained"
 
 
-def read_config(tag: str) -> dict[str, Any]:
+def config_of(tag: str) -> Path:
     """The YAML of a network."""
-    return yaml.safe_load((ROOT / f"conf/tuning/train_pse_{tag}.yaml").read_text())
+    return ROOT / f"conf/tuning/train_pse_{tag}.yaml"
+
+
+def build(task: type[AbsTask], config: Path) -> Any:
+    """The model that a training with this YAML begins with, seeded."""
+    import torch
+
+    torch.manual_seed(0)
+    return task.build_model(task.get_parser().parse_args(["--config", str(config)]))
 
 
 def load(tag: str, packed: Path | None = None) -> nn.Module:
@@ -38,7 +47,7 @@ def load(tag: str, packed: Path | None = None) -> nn.Module:
 
     from espnet_pse_kd.nets import NETWORKS as CLASSES
 
-    config = read_config(tag)
+    config = yaml.safe_load(config_of(tag).read_text())
     torch.manual_seed(0)
     network = CLASSES[config["extractor"]](**config["extractor_conf"])
     if packed is not None:

@@ -104,17 +104,6 @@ def facts(network: nn.Module) -> dict[str, float]:
     }
 
 
-def _build_stock(tag: str) -> nn.Module:
-    """TD-SpeakerBeam from our YAML, which has the sizes of ESPnet's recipe."""
-    import torch
-
-    from espnet_pse_kd.espnet.tasks import PSETask
-
-    torch.manual_seed(0)
-    config = argparse.Namespace(init=None, **networks.read_config(tag))
-    return PSETask.build_model(config).eval()
-
-
 def _stock_facts(network: nn.Module) -> dict[str, float | str]:
     from espnet_pse_kd.nets.cost import count_macs
 
@@ -139,7 +128,10 @@ def main() -> None:
         serve_audio(dict, SAMPLE_RATE, streamed(args.onnx))
         return
     if args.runtime == STOCK:
-        model = _build_stock(args.network)
+        from espnet_pse_kd.espnet.tasks import PSETask
+
+        # Our YAML has the sizes of ESPnet's recipe.
+        model = networks.build(PSETask, networks.config_of(args.network)).eval()
         serve_audio(partial(_stock_facts, model), SAMPLE_RATE, stock(model))
         return
     network = networks.load(args.network, args.packed)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from benchmarks import environments
 from benchmarks.environments import PEERS, Peer, Unavailable
-from benchmarks.networks import NETWORKS, SEEDED, TRAINED, load
+from benchmarks.networks import NETWORKS, SEEDED, TRAINED, config_of, load
 from benchmarks.ours import ONNX, STEP, STOCK, WHOLE
 from benchmarks.processes import Import, Start, Subject, Worker
 from benchmarks.worker import signal, unit_vector
@@ -171,7 +171,7 @@ def peer_rows(peer: Peer, options: Options) -> list[Row]:
 
 def training_row(tag: str, batch: int | None) -> Row:
     """Steps of training of a network, with samples as long as the recipe's."""
-    command = ["benchmarks.training", tag]
+    command = ["benchmarks.training", str(config_of(tag))]
     command += ["--seconds", str(SimulationOptions().seconds)]
     command += [] if batch is None else ["--batch", str(batch)]
     return Row("training", tag, "", lambda: Worker(sys.executable, command))

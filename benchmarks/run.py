@@ -1,6 +1,6 @@
 """Measure all rows side by side, and write the data and the page.
 
-usage: make bench, or python -m benchmarks.run [OPTIONS]; --help lists them
+make bench runs it; options go into BENCH, e.g. make bench BENCH="--quick".
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from benchmarks.networks import NETWORKS, ROOT
 from benchmarks.processes import Subject
 from benchmarks.report import write_page
 from benchmarks.rows import CHOICES, Options, Row, all_rows
+from espnet_pse_kd.cli.main import Parser
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.progress import progress
@@ -41,7 +42,11 @@ _PACKAGES = ("espnet_pse_kd", "espnet", "torch", "onnxruntime", "numpy")
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the benchmark."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = Parser(
+        prog="python -m benchmarks.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add(
         "--quick",

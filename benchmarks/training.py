@@ -1,6 +1,6 @@
 """Worker for steps of training: the method's own (soft gate), with random signals.
 
-usage: python -m benchmarks.training NETWORK --batch B --seconds S
+usage: python -m benchmarks.training YAML --batch B --seconds S
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,13 +42,11 @@ class Stopwatch:
         return seconds
 
 
-def build(config: dict[str, Any]) -> ESPnetPSEModel:
+def build(config: Path) -> ESPnetPSEModel:
     """The student with a soft gate and a teacher of the default kind, both seeded."""
-    torch.manual_seed(0)
-    model = PSETask.build_model(argparse.Namespace(init=None, **config))
-    pvad = yaml.safe_load((networks.ROOT / "conf/train_pvad.yaml").read_text())
+    model = networks.build(PSETask, config)
     model.set_teacher(
-        PersonalVADTask.build_model(argparse.Namespace(init=None, **pvad))
+        networks.build(PersonalVADTask, networks.ROOT / "conf/train_pvad.yaml")
     )
     model.gate = Gate(mode="soft")
     return model.train()
@@ -106,13 +105,13 @@ def step_of(
 def main() -> None:
     """Serve one row."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("network")
+    parser.add_argument("config", type=Path)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
-    config = networks.read_config(args.network)
+    config = yaml.safe_load(args.config.read_text())
     size = args.batch or config["batch_size"]
-    model = build(config)
+    model = build(args.config)
     facts = {"batch": size, "seconds": args.seconds}  # of each sample
     lr, clip = float(config["optim_conf"]["lr"]), float(config["grad_clip"])
     step = step_of(model, batch_of(size, args.seconds), lr, clip)

@@ -32,10 +32,11 @@ def facts(path: Path) -> dict[str, float]:
     with tarfile.open(path) as archive:
         for member in archive.getmembers():
             content = archive.extractfile(member)
-            if member.name.endswith(".onnx") and content is not None:
-                graph = onnx.load(io.BytesIO(content.read())).graph
-                parameters += sum(prod(one.dims) for one in graph.initializer)
-            if member.name.endswith("config.ini") and content is not None:
+            if content is None:
+                continue
+            if member.name.endswith(".onnx"):
+                parameters += _size(onnx.load(io.BytesIO(content.read())).graph)
+            if member.name.endswith("config.ini"):
                 config.read_string(content.read().decode())
     frames = config["df"]
     hop, rate = frames.getint("hop_size"), frames.getint("sr")
@@ -48,6 +49,15 @@ def facts(path: Path) -> dict[str, float]:
         "latency_ms": 1e3 * (frames.getint("fft_size") + ahead * hop) / rate,
         "hop_ms": 1e3 * hop / rate,
     }
+
+
+def _size(graph: onnx.GraphProto) -> int:
+    """Number of floats in a graph; some weights stand in it as constants."""
+    tensors = [*graph.initializer]
+    for node in graph.node:
+        tensors += [one.t for one in node.attribute if one.name == "value"]
+    floats = [t for t in tensors if t.data_type == onnx.TensorProto.FLOAT]
+    return sum(prod(tensor.dims) for tensor in floats)
 
 
 if __name__ == "__main__":
