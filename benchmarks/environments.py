@@ -171,6 +171,8 @@ def _output(command: Sequence[str]) -> str:
 
 
 def reason(log: str) -> str:
-    """The last thing that a failed program said, on one line."""
+    """What a failed program said, on one line: a traceback's last, or everything."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return " ".join(lines[-3:]) or "it ended without a word"
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1]
+    return " ".join(lines) or "it ended without a word"

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import networks, trainlog
-from benchmarks.environments import ENVS, Unavailable
+from benchmarks.environments import ENVS, PEERS, Unavailable
 from benchmarks.networks import NETWORKS, ROOT
 from benchmarks.processes import Subject
 from benchmarks.report import write_page
@@ -241,21 +241,27 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--rounds {rounds} --seconds {seconds}: give 1 or more rounds of at least "
             "half a second"
         )
+    if args.peer_source is not None and not args.peer_source.is_dir():
+        cloned = ", ".join(name for name, peer in PEERS.items() if peer.repository)
+        raise UserError(
+            f"--peer-source {args.peer_source}: no such folder; give one with "
+            f"checkouts of {cloned}"
+        )
     for tag, path in args.model:
         networks.load(tag, path)
     logs = log_records(args.train_log)
     about = machine()
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        rows = all_rows(
-            Options(
-                folder=Path(folder),
-                only=args.only,
-                packed=dict(args.model),
-                peer_source=args.peer_source,
-                batch=2 if args.quick else None,
-            )
+        options = Options(
+            folder=Path(folder),
+            only=args.only,
+            packed=dict(args.model),
+            peer_source=args.peer_source,
+            batch=2 if args.quick else None,
         )
-        records = measure(rows, seconds, rounds)
+        records = []
+        for group in _groups(all_rows(options)):
+            records += measure(group, seconds, rounds)
     results = {
         "command": shlex.join(["make", "bench", *_make_argument(argv)]),
         "commit": git_commit(),
@@ -275,6 +281,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         file.write("\n")
     write_page(results, page)
     print(f"{path}\n{page}")
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that are measured side by side.
+
+    Trainings stand alone: nothing of theirs is compared across rows, and together
+    they would not fit into the memory of a small machine.
+    """
+    side_by_side = [row for row in rows if row.kind != "training"]
+    trainings = [[row] for row in rows if row.kind == "training"]
+    return [*([side_by_side] if side_by_side else []), *trainings]
 
 
 def _make_argument(argv: Sequence[str]) -> list[str]:

@@ -287,6 +287,21 @@ def test_peer_that_does_not_install(
     assert "rtf" not in record
 
 
+def test_reason_of_a_failure_is_one_line() -> None:
+    trace = "noise\nTraceback (most recent call last):\n  File x\n    y\n    ^^\nE: z\n"
+    assert environments.reason(trace) == "E: z"
+    assert environments.reason("error: a\n  cause: b\n") == "error: a cause: b"
+    assert environments.reason("\n") == "it ended without a word"
+
+
+def test_trainings_are_measured_one_by_one(tmp_path: Path) -> None:
+    together, *alone = run._groups(rows.all_rows(rows.Options(folder=tmp_path)))
+    assert {row.kind for row in together} == {"audio", "start"}
+    assert [[row.name for row in one] for one in alone] == [
+        [tag] for tag in networks.NETWORKS
+    ]
+
+
 def test_commit_of_a_checkout_is_its_own(tmp_path: Path) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
@@ -321,6 +336,7 @@ def test_model_of_another_tag_is_refused(tmp_path: Path) -> None:
         (["--model", "unet=x.zip"], "give TAG=PATH with one of mingru"),
         (["--model", "mingru=nowhere.zip"], "nowhere.zip: No such file"),
         (["--seconds", "0.1"], "half a second"),
+        (["--peer-source", "nowhere"], "no such folder; give one with checkouts"),
         (["--train-log", "nowhere.log"], "nowhere.log: No such file"),
     ],
 )
