@@ -20,10 +20,10 @@ DASH = "-"
 HOW = """\
 One thread. Every row is a process of its own that waits while another one works; each
 round asks each row once, in a drawn order, so that a busy moment of the machine hits
-all alike. RTF: seconds per second of audio, median over the rounds (least and most behind
-it); quantiles of a hop over all rounds together; the ratio to TD-SpeakerBeam is the
-median of the ratios within a round. A streamed hop is one call of what an application
-calls: for ONNX, `EnhancerStream.process`. Peak memory is that of the whole
+all alike. RTF: seconds per second of audio, median over the rounds (least and most
+behind it); quantiles of a hop over all rounds together; the ratio to TD-SpeakerBeam is
+the median of the ratios within a round. A streamed hop is one call of what an
+application calls: for ONNX, `EnhancerStream.process`. Peak memory is that of the whole
 process, its libraries included.
 """
 
