@@ -19,4 +19,6 @@ fi
 export LC_ALL=C PYTHONIOENCODING=UTF-8
 # One thread per process: the recipe's own parallelism is by processes (--nj).
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# Threads that spin while they wait make a shared machine many times slower.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 unset _espnet _top _python

@@ -378,8 +378,8 @@ def _run(one: Training, backend: Backend, threads: int) -> int:
     command = [
         *backend.command,
         str(log),
-        # Threads that spin while they wait make a shared machine many times slower.
         *("env", f"OMP_NUM_THREADS={min(threads, one.threads)}"),
+        # As in path.sh, for who calls this without it.
         "OMP_WAIT_POLICY=PASSIVE",
         *(sys.executable, "-m", one.program),
         *("--config", str(one.exp / CONFIG), "--output_dir", str(one.exp)),
