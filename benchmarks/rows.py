@@ -64,18 +64,18 @@ class Options:
     """What to run.
 
     Attributes:
+        folder: for files that the rows need.
         only: networks, peers and kinds (``training``, ``start``); empty: everything.
         packed: trained networks by tag: folders or zips.
         peer_source: folder with checkouts of the peers; None: they are cloned.
-        batch: samples of a training step; None: as the network's YAML says.
-        folder: for files that the rows need.
+        batch: samples of a step of training.
     """
 
     folder: Path
     only: Collection[str] = ()
     packed: Mapping[str, Path] = field(default_factory=dict)
     peer_source: Path | None = None
-    batch: int | None = None
+    batch: int = 4
 
     def wants(self, name: str) -> bool:
         """Whether a network, peer or kind is to be run."""
@@ -169,11 +169,10 @@ def peer_rows(peer: Peer, options: Options) -> list[Row]:
     return [row(runtime, arguments) for runtime, arguments in runtimes.items()]
 
 
-def training_row(tag: str, batch: int | None) -> Row:
+def training_row(tag: str, batch: int) -> Row:
     """Steps of training of a network, with samples as long as the recipe's."""
     command = ["benchmarks.training", str(config_of(tag))]
-    command += ["--seconds", str(SimulationOptions().seconds)]
-    command += [] if batch is None else ["--batch", str(batch)]
+    command += ["--batch", str(batch), "--seconds", str(SimulationOptions().seconds)]
     return Row("training", tag, "", lambda: Worker(sys.executable, command))
 
 

@@ -57,6 +57,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, help="measurements of each row (default: 9; quick: 2)")
     add("--seconds", type=float, help="audio in each (default: 10; quick: 1)")
     add(
+        "--batch",
+        type=int,
+        help="samples of a step of training, the same for all networks: few, since "
+        "pDCCRN needs more than 1 GiB for each (default: 4; quick: 2)",
+    )
+    add(
         "--only",
         nargs="+",
         default=[],
@@ -234,12 +240,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     argv = sys.argv[1:] if argv is None else argv
     args = get_parser().parse_args(argv)
-    rounds = args.rounds or (2 if args.quick else 9)
-    seconds = args.seconds or (1.0 if args.quick else 10.0)
-    if rounds < 1 or seconds < 0.5:
+    usual = (2, 1.0, 2) if args.quick else (9, 10.0, 4)
+    given = (args.rounds, args.seconds, args.batch)
+    rounds, seconds, batch = (
+        other if one is None else one for one, other in zip(given, usual)
+    )
+    if rounds < 1 or seconds < 0.5 or batch < 1:
         raise UserError(
-            f"--rounds {rounds} --seconds {seconds}: give 1 or more rounds of at least "
-            "half a second"
+            f"--rounds {rounds} --seconds {seconds} --batch {batch}: give at least one "
+            "round, half a second, one sample"
         )
     if args.peer_source is not None and not args.peer_source.is_dir():
         cloned = ", ".join(name for name, peer in PEERS.items() if peer.repository)
@@ -257,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             only=args.only,
             packed=dict(args.model),
             peer_source=args.peer_source,
-            batch=2 if args.quick else None,
+            batch=batch,
         )
         records = []
         for group in _groups(all_rows(options)):

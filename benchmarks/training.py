@@ -106,15 +106,14 @@ def main() -> None:
     """Serve one row."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
-    parser.add_argument("--batch", type=int)
+    parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
-    size = args.batch or config["batch_size"]
     model = build(args.config)
-    facts = {"batch": size, "seconds": args.seconds}  # of each sample
+    facts = {"batch": args.batch, "seconds": args.seconds}  # of each sample
     lr, clip = float(config["optim_conf"]["lr"]), float(config["grad_clip"])
-    step = step_of(model, batch_of(size, args.seconds), lr, clip)
+    step = step_of(model, batch_of(args.batch, args.seconds), lr, clip)
     serve(lambda: facts, lambda _: step())
 
 

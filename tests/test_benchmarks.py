@@ -336,6 +336,7 @@ def test_model_of_another_tag_is_refused(tmp_path: Path) -> None:
         (["--model", "unet=x.zip"], "give TAG=PATH with one of mingru"),
         (["--model", "mingru=nowhere.zip"], "nowhere.zip: No such file"),
         (["--seconds", "0.1"], "half a second"),
+        (["--rounds", "0"], "at least one round"),
         (["--peer-source", "nowhere"], "no such folder; give one with checkouts"),
         (["--train-log", "nowhere.log"], "nowhere.log: No such file"),
     ],
