@@ -424,7 +424,7 @@ if runs 7; then
         --dnsmos_trials "${dnsmos_trials}" --results "${results}" \
         --command "${command_line}"
     judge=()
-    [ ! -f "${pvad_exp}/valid.auc.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
+    [ ! -f "${pvad_exp}/valid.loss.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
     # shellcheck disable=SC2086
     job report "${python}" -m espnet_pse_kd.bin.report --dump_dir "${dumpdir}" \
         --expdir "${expdir}" --test_sets ${test_sets} --output "${report}" \

@@ -136,7 +136,7 @@ def options(dump: Path, out: Path, **more) -> list[str]:
 
 
 def pvad_options(dump: Path, out: Path, **more) -> list[str]:
-    best = {"best_model_criterion": [["valid", "auc", "max"]]}
+    best = {"best_model_criterion": [["valid", "loss", "min"]]}
     return options(dump, out, **{"pvad_conf": PVAD, **best, **more})
 
 
@@ -170,7 +170,7 @@ def gated(teacher: Path, **gate) -> dict:
     return {
         "gate_conf": {"mode": "soft", **gate},
         "teacher_train_config": str(teacher / "config.yaml"),
-        "teacher_model_file": str(teacher / "valid.auc.best.pth"),
+        "teacher_model_file": str(teacher / "valid.loss.best.pth"),
     }
 
 
@@ -649,13 +649,13 @@ def test_foreign_teacher_is_refused(teacher, tmp_path, key, value, message):
     config[key] = value
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=message):
-        load_teacher(tmp_path / "config.yaml", teacher / "valid.auc.best.pth")
+        load_teacher(tmp_path / "config.yaml", teacher / "valid.loss.best.pth")
 
 
 def test_teacher_at_another_frame_rate_is_refused(teacher, monkeypatch):
     monkeypatch.setattr(PersonalVAD, "hop", 128)
     with pytest.raises(UserError, match="every 128 samples"):
-        load_teacher(teacher / "config.yaml", teacher / "valid.auc.best.pth")
+        load_teacher(teacher / "config.yaml", teacher / "valid.loss.best.pth")
 
 
 def test_missing_teacher_file_is_named(dump, teacher, tmp_path):
@@ -725,7 +725,7 @@ def test_packed_teacher_is_the_teacher(teacher, tmp_path):
         packed.extractall(tmp_path)
     folder = tmp_path / "exp" / "pvad"
     packed_model = load_teacher(folder / "config.yaml", folder / "model.pth")
-    own = load_teacher(teacher / "config.yaml", teacher / "valid.auc.best.pth")
+    own = load_teacher(teacher / "config.yaml", teacher / "valid.loss.best.pth")
     data = batch()
     arguments = (data["speech_mix"], data["enroll_ref1"][:, 0], data["window_vectors"])
     assert torch.equal(packed_model.posterior(*arguments), own.posterior(*arguments))
@@ -733,7 +733,7 @@ def test_packed_teacher_is_the_teacher(teacher, tmp_path):
 
 def test_foreign_parameters_are_refused(student, teacher):
     with pytest.raises(UserError, match="lacks"):
-        load_student(student / "config.yaml", teacher / "valid.auc.best.pth")
+        load_student(student / "config.yaml", teacher / "valid.loss.best.pth")
 
 
 def test_bfloat16_trains_the_same_network_and_only_in_training() -> None:

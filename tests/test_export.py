@@ -299,12 +299,12 @@ def test_load_pvad(tmp_path: Path) -> None:
     config = {"pvad": "personal_vad", "pvad_conf": exported.PVAD_CONF}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     state = {f"pvad.{key}": value for key, value in pvad.state_dict().items()}
-    torch.save(state, tmp_path / "valid.auc.best.pth")
+    torch.save(state, tmp_path / "valid.loss.best.pth")
     loaded = load_pvad(tmp_path)
     for key, value in loaded.state_dict().items():
         assert torch.equal(value, pvad.state_dict()[key]), key
     with pytest.raises(UserError, match="no training of a personal VAD"):
-        torch.save(state, make_training(tmp_path / "s") / "valid.auc.best.pth")
+        torch.save(state, make_training(tmp_path / "s") / "valid.loss.best.pth")
         load_pvad(tmp_path / "s")
 
 

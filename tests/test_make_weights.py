@@ -69,7 +69,7 @@ def exp(tmp_path: Path) -> Path:
             {"pvad": "personal_vad", "pvad_conf": {"hidden": 8}},
             PersonalVAD(hidden=8),
             "pvad.",
-            "valid.auc.best.pth",
+            "valid.loss.best.pth",
         ),
     ):
         folder.mkdir(parents=True)

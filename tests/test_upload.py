@@ -31,7 +31,7 @@ CONFIG = {
     "sample_rate": 16000,
     "version": "202611",
     "output_dir": "/home/someone/exp",
-    "teacher_model_file": "/home/someone/exp/pvad/valid.auc.best.pth",
+    "teacher_model_file": "/home/someone/exp/pvad/valid.loss.best.pth",
 }
 
 

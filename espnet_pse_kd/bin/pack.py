@@ -27,7 +27,7 @@ import yaml
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.yamls import read_yaml
 
-_BEST = {True: "valid.auc.best.pth", False: "valid.loss.best.pth"}
+_BEST = "valid.loss.best.pth"
 _README = """# {name}
 
 {what}, trained with ESPnet and espnet_pse_kd.
@@ -68,8 +68,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--exp", type=Path, nargs="+", required=True, help="folders of trainings")
     add(
         "--model_file",
-        default=_BEST[False],
-        help="file in a student's EXP; of a personal VAD it is valid.auc.best.pth",
+        default=_BEST,
+        help="file in a student's EXP; a personal VAD's is always the default",
     )
     return parser
 
@@ -80,7 +80,7 @@ def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: config.get(key) for key in kept}, "init": None}
 
 
-def pack_experiment(exp: Path, model_file: str = _BEST[False]) -> Path:
+def pack_experiment(exp: Path, model_file: str = _BEST) -> Path:
     """Pack one training into ``EXP/<name of EXP>.zip``.
 
     Returns:
@@ -100,7 +100,7 @@ def pack_experiment(exp: Path, model_file: str = _BEST[False]) -> Path:
 
     config = read_yaml(exp / "config.yaml")
     is_teacher = "pvad" in config
-    source = exp / (_BEST[True] if is_teacher else model_file)
+    source = exp / (_BEST if is_teacher else model_file)
     if is_teacher:
         load_teacher(exp / "config.yaml", source)
         reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE

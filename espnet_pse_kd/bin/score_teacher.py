@@ -60,7 +60,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_samples", type=int, default=1000, help="how many of it, evenly spread")
     add("--kappa", type=float, default=1.0, help="exponent of the soft gate")
     add("--dump_dir", type=Path, default=Path("dump"), help="written by stages 2, 3")
-    add("--model_file", default="valid.auc.best.pth", help="file in EXP")
+    add("--model_file", default="valid.loss.best.pth", help="file in EXP")
     return parser
 
 

@@ -26,8 +26,7 @@ from espnet_pse_kd.yamls import parse_yaml
 
 M = TypeVar("M", bound=nn.Module)
 
-_BEST_STUDENT = "valid.loss.best.pth"
-_BEST_PVAD = "valid.auc.best.pth"
+_BEST = "valid.loss.best.pth"
 _EXTRACTOR = "extractor.network."
 _PVAD = "pvad."
 _MAX_MEMBER = 1 << 30  # bytes; a crafted zip may claim to be of any size
@@ -67,7 +66,7 @@ def load_student(source: str | Path) -> tuple[nn.Module, StudentInfo]:
             of it, or the files do not belong together.
     """
     source = Path(source)
-    config, state = _read_training(source, _BEST_STUDENT)
+    config, state = _read_training(source)
     name = config.get("extractor")
     if name not in NETWORKS:
         raise UserError(
@@ -93,7 +92,7 @@ def load_student(source: str | Path) -> tuple[nn.Module, StudentInfo]:
 def load_pvad(source: str | Path) -> PersonalVAD:
     """Load a trained personal VAD; ``source`` and errors as of `load_student`."""
     source = Path(source)
-    config, state = _read_training(source, _BEST_PVAD)
+    config, state = _read_training(source)
     if "pvad" not in config:
         raise UserError(f"{source}: no training of a personal VAD; give another folder")
     pvad = _build(source, PersonalVAD, config.get("pvad_conf") or {})
@@ -131,16 +130,14 @@ def _fill(
     network.eval().requires_grad_(False)
 
 
-def _read_training(source: Path, best: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_training(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and parameters of a folder or zip."""
     if source.is_dir():
-        return _read_files(source, best, lambda name: _read_file(source / name))
+        return _read_files(source, lambda name: _read_file(source / name))
     try:
         with zipfile.ZipFile(source) as archive:
             _check_members(source, archive)
-            return _read_files(
-                source, best, lambda name: _read_member(source, archive, name)
-            )
+            return _read_files(source, lambda name: _read_member(source, archive, name))
     except OSError as error:
         raise UserError(
             f"{source}: {error.strerror or error}; give a training's folder or its zip"
@@ -152,10 +149,10 @@ def _read_training(source: Path, best: str) -> tuple[dict[str, Any], dict[str, T
 
 
 def _read_files(
-    source: Path, best: str, read: Callable[[str], bytes | None]
+    source: Path, read: Callable[[str], bytes | None]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Find and parse the two files; ``read`` returns None where there is none."""
-    config_name, model_name = "config.yaml", best
+    config_name, model_name = "config.yaml", _BEST
     meta = read("meta.yaml")
     if meta is not None:
         packed = parse_yaml(meta, f"{source}: meta.yaml")

@@ -500,7 +500,7 @@ def teacher_table(expdir: Path) -> list[Table]:
     rows = []
     for path in sorted(expdir.glob("pvad_*/teacher_scores.json")):
         scores = read_json(path)
-        for name, part in scores["scenarios"].items():
+        for name, part in [*scores["scenarios"].items(), ("all", scores["all"])]:
             ap = part["average_precision"]
             numbers = [*(ap[k] for k in ("ns", "ntss", "tss")), part["auc"]]
             numbers.append(part["calibration_error"])

@@ -26,7 +26,7 @@ from espnet_pse_kd.yamls import read_yaml
 CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"
 CHECKPOINT = "checkpoint.pth"
-TEACHER_MODEL = "valid.auc.best.pth"
+TEACHER_MODEL = "valid.loss.best.pth"
 
 HARMLESS = frozenset(
     [
