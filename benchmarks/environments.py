@@ -172,6 +172,7 @@ def _output(command: Sequence[str]) -> str:
 
 def reason(log: str) -> str:
     """What a failed program said, on one line: a traceback's last, or everything."""
+    log = log.replace(f"{ROOT}/", "")
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]

@@ -227,7 +227,9 @@ def log_records(paths: Sequence[Path] | None) -> list[dict[str, Any]]:
         UserError: a given log cannot be used.
     """
     if paths is not None:
-        return [{"log": str(path), **trainlog.shares(path)} for path in paths]
+        return [
+            {"log": _portable(str(path)), **trainlog.shares(path)} for path in paths
+        ]
     found = []
     for path in sorted(ROOT.glob("egs2_recipe/exp/pse_*/train.log")):
         with contextlib.suppress(UserError):  # a training that has just been started
@@ -259,7 +261,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for tag, path in args.model:
         networks.load(tag, path)
     logs = log_records(args.train_log)
-    about = machine()
+    about, commit = machine(), git_commit()
+    started = datetime.datetime.now(datetime.UTC)
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         options = Options(
             folder=Path(folder),
@@ -272,9 +275,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for group in _groups(all_rows(options)):
             records += measure(group, seconds, rounds)
     results = {
-        "command": shlex.join(["make", "bench", *_make_argument(argv)]),
-        "commit": git_commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": told_command(argv),
+        "commit": commit,
+        "date": started.isoformat(timespec="seconds"),
         "machine": about,
         "quick": args.quick,
         "rounds": rounds,
@@ -303,8 +306,20 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     return [*([side_by_side] if side_by_side else []), *trainings]
 
 
-def _make_argument(argv: Sequence[str]) -> list[str]:
-    return [f"BENCH={shlex.join(argv)}"] if argv else []
+def told_command(argv: Sequence[str]) -> str:
+    """The command as others would repeat it, without the paths of this machine."""
+    options = shlex.join(map(_portable, argv))
+    return shlex.join(["make", "bench", *([f"BENCH={options}"] if argv else [])])
+
+
+def _portable(word: str) -> str:
+    """A word whose absolute path, if it has one, is one within the repository."""
+    option, equals, value = word.rpartition("=")
+    path = Path(value)
+    if not path.is_absolute():
+        return word
+    within = path.is_relative_to(ROOT)
+    return f"{option}{equals}{path.relative_to(ROOT) if within else path.name}"
 
 
 if __name__ == "__main__":

@@ -287,6 +287,14 @@ def test_peer_that_does_not_install(
     assert "rtf" not in record
 
 
+def test_command_has_no_paths_of_this_machine() -> None:
+    words = ["--quick", "--peer-source", "/tmp/peers", "--model", "mingru=/a/b/x.zip"]
+    told = run.told_command([*words, "--page", str(ROOT / "docs/x.md")])
+    assert told.startswith("make bench 'BENCH=--quick --peer-source peers --model ")
+    assert told.endswith("mingru=x.zip --page docs/x.md'")
+    assert run.told_command([]) == "make bench"
+
+
 def test_reason_of_a_failure_is_one_line() -> None:
     trace = "noise\nTraceback (most recent call last):\n  File x\n    y\n    ^^\nE: z\n"
     assert environments.reason(trace) == "E: z"
