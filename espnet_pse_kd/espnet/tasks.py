@@ -272,7 +272,8 @@ class PSETask(_EnrolmentTask):
             decoder=decoder,
             loss_wrappers=_build_loss_wrappers(args.criterions),
             gate=gate,
-            cpu_bfloat16=args.cpu_bfloat16,
+            # Only how fast it trains: a config without it stays valid.
+            cpu_bfloat16=getattr(args, "cpu_bfloat16", False),
         )
         if args.init is not None:
             initialize(model, args.init)
