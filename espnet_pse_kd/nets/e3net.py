@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.nets.film import FiLM
 from espnet_pse_kd.nets.level import LEVEL_FLOOR, running_amplitude
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 Conditioning = Literal["concat", "film"]
 
@@ -71,7 +72,7 @@ class E3NetState(NamedTuple):
     overlap: Tensor
 
 
-class E3Net(nn.Module):
+class E3Net(StreamingNetwork[E3NetState]):
     """Causal E3Net (Thakker et al., arXiv 2204.00771).
 
     A learned filterbank (Conv1d, PReLU), a mask on its output from a bottleneck and
@@ -86,6 +87,7 @@ class E3Net(nn.Module):
     Shapes: B samples, N audio samples, T frames of ``hop``, C filters, D bottleneck,
     W width, S size of the speaker vector. Algorithmic latency ``2 * hop`` = 320 samples
     (20 ms). 9.20 M parameters, 0.918 GMAC/s at the defaults, the published size.
+    An all-zero mixture gives zeros.
 
     Args:
         filters: C, even; at least ``4 * hop`` for an exact pass at the start.
@@ -154,38 +156,6 @@ class E3Net(nn.Module):
             zeros(len(self.blocks), batch, self.width),
             zeros(batch, self.hop),
         )
-
-    def forward(self, mixture: Tensor, speaker: Tensor) -> Tensor:
-        """Enhance whole signals.
-
-        Args:
-            mixture: (B, N)
-            speaker: (B, S), unit norm.
-
-        Returns:
-            (B, N), aligned with the mixture; zeros where it is all zero.
-        """
-        length = mixture.shape[-1]
-        # One hop more than the signal brings out the last samples.
-        tail = -length % self.hop + self.hop
-        padded = nn.functional.pad(mixture, (0, tail))  # [B, (T + 1) hop]
-        output, _ = self._run(padded, speaker, self.init_state(len(mixture)))
-        return output[:, self.hop : self.hop + length]
-
-    def step(
-        self, frame: Tensor, speaker: Tensor, state: E3NetState
-    ) -> tuple[Tensor, E3NetState]:
-        """Enhance the next hop of a stream; the output lags by one hop.
-
-        Args:
-            frame: (B, hop)
-            speaker: (B, S)
-            state: from `init_state` or the step before.
-
-        Returns:
-            (B, hop) output that belongs to the hop before, and the new state.
-        """
-        return self._run(frame, speaker, state)
 
     def _run(
         self, samples: Tensor, speaker: Tensor, state: E3NetState

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from espnet_pse_kd.nets.level import decay_per_frame, follow_peak
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 _LEVEL_FLOOR = math.log(1e-10)
 """Lowest log power to which features are normalised: -100 dB."""
@@ -127,7 +128,7 @@ def _windows(window: int, synthesis: int) -> tuple[Tensor, Tensor]:
     return analysis, product / analysis[-synthesis:]
 
 
-class MinGRUNet(nn.Module):
+class MinGRUNet(StreamingNetwork[MinGRUState]):
     """Causal personalized enhancement with minGRU layers over compressed spectra.
 
     Built for a single CPU core, in use and in training:
@@ -208,38 +209,6 @@ class MinGRUNet(nn.Module):
             zeros(len(self.blocks), batch, self.width),
             zeros(batch, self.hop),
         )
-
-    def forward(self, mixture: Tensor, speaker: Tensor) -> Tensor:
-        """Enhance whole signals.
-
-        Args:
-            mixture: (B, N)
-            speaker: (B, speaker_dim), unit norm.
-
-        Returns:
-            (B, N), aligned with the mixture.
-        """
-        length = mixture.shape[-1]
-        # One hop more than the signal brings out the last samples.
-        tail = -length % self.hop + self.hop
-        padded = nn.functional.pad(mixture, (0, tail))  # [B, (T+1) hop]
-        output, _ = self._run(padded, speaker, self.init_state(len(mixture)))
-        return output[:, self.hop : self.hop + length]
-
-    def step(
-        self, frame: Tensor, speaker: Tensor, state: MinGRUState
-    ) -> tuple[Tensor, MinGRUState]:
-        """Enhance the next hop of a stream; the output lags by one hop.
-
-        Args:
-            frame: (B, hop)
-            speaker: (B, speaker_dim)
-            state: from `init_state` or the step before.
-
-        Returns:
-            (B, hop) output that belongs to the hop before, and the new state.
-        """
-        return self._run(frame, speaker, state)
 
     def _run(
         self, samples: Tensor, speaker: Tensor, state: MinGRUState

@@ -13,6 +13,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.nets.e3net import Conditioning
 from espnet_pse_kd.nets.film import FiLM
 from espnet_pse_kd.nets.level import LEVEL_FLOOR, running_amplitude
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 _OPEN = 1.5  # of the mask's real part at the start: tanh(1.5) = 0.91
 
@@ -161,7 +162,7 @@ class PDCCRNState(NamedTuple):
     overlap: Tensor
 
 
-class PDCCRN(nn.Module):
+class PDCCRN(StreamingNetwork[PDCCRNState]):
     """Causal DCCRN (Hu et al., arXiv 2008.00264) with a speaker vector.
 
     A complex encoder and decoder with skip connections around complex LSTMs estimate a
@@ -264,37 +265,6 @@ class PDCCRN(nn.Module):
             zeros(memory),
             zeros(frames - 1, batch, self.hop),
         )
-
-    def forward(self, mixture: Tensor, speaker: Tensor) -> Tensor:
-        """Enhance whole signals.
-
-        Args:
-            mixture: (B, N)
-            speaker: (B, S), unit norm.
-
-        Returns:
-            (B, N), aligned with the mixture; zeros where it is all zero.
-        """
-        length, lag = mixture.shape[-1], self.latency - self.hop
-        # The lag brings out the last samples.
-        padded = nn.functional.pad(mixture, (0, -length % self.hop + lag))
-        output, _ = self._run(padded, speaker, self.init_state(len(mixture)))
-        return output[:, lag : lag + length]
-
-    def step(
-        self, frame: Tensor, speaker: Tensor, state: PDCCRNState
-    ) -> tuple[Tensor, PDCCRNState]:
-        """Enhance the next hop of a stream; the output lags by latency - hop samples.
-
-        Args:
-            frame: (B, hop)
-            speaker: (B, S)
-            state: from `init_state` or the step before.
-
-        Returns:
-            (B, hop) output, late by the lag, and the new state.
-        """
-        return self._run(frame, speaker, state)
 
     def _run(
         self, samples: Tensor, speaker: Tensor, state: PDCCRNState
