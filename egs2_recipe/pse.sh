@@ -366,12 +366,19 @@ if runs 3; then
     keep_time 3_vectors
 fi
 
+asr_job=""
+# The ASR's training is not left behind alone, whatever became of the others.
+wait_for_asr() {
+    [ -n "${asr_job}" ] || return 0
+    wait "${asr_job}" || failed="${failed:+${failed} and }the ASR"
+    asr_job=""
+}
+
 if runs 4; then
     begin 4 "pVAD teacher -> ${pvad_exp}"
-    asr_job=""
     failed=""
     if trains_asr; then
-        # Beside the teacher: neither gains from a second core.
+        # Beside the teacher and the students' trunk: none gains from a second core.
         # shellcheck disable=SC2086
         job train_asr "${python}" -m espnet_pse_kd.bin.train_asr \
             --train "${datadir}/train/speech" --valid "${datadir}/dev/speech" \
@@ -383,15 +390,20 @@ if runs 4; then
         "${python}" -m espnet_pse_kd.bin.score_teacher --exp "${pvad_exp}" \
         --dump_dir "${dumpdir}" --train_set "${train_set}" --sets ${test_sets} ||
         failed="the teacher"
-    # Whatever became of the teacher, the other training is not left behind alone.
-    [ -z "${asr_job}" ] || wait "${asr_job}" || failed="${failed:+${failed} and }the ASR"
+    # Only scores need the ASR: while students follow, it may go on.
+    if [ -n "${failed}" ] || ! runs 5; then
+        wait_for_asr
+    fi
     [ -z "${failed}" ] || die "stage 4: ${failed} failed, see above"
     keep_time 4_teacher
 fi
 
 if runs 5; then
     begin 5 "students ${methods}"
-    "${pse_training[@]}"
+    failed=""
+    "${pse_training[@]}" || failed="the students"
+    wait_for_asr
+    [ -z "${failed}" ] || die "stage 5: ${failed} failed, see above"
     keep_time 5_students
 fi
 

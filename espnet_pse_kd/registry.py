@@ -1,10 +1,10 @@
 """Entering our classes in ESPnet's own choice tables.
 
 ESPnet has no discovery of plugins: its tables are dictionaries that are filled when
-``espnet2.tasks.enh`` and ``espnet2.tasks.enh_tse`` are imported. We enter our classes
-right after that import, whichever of the two packages is imported first, so that
-``import espnet_pse_kd`` itself needs neither torch nor ESPnet. ESPnet's code stays
-as it is.
+``espnet2.tasks.enh``, ``espnet2.tasks.enh_tse`` and, for optimizers,
+``espnet2.tasks.abs_task`` are imported. We enter our classes right after that import,
+whichever of the two packages is imported first, so that ``import espnet_pse_kd``
+itself needs neither torch nor ESPnet. ESPnet's code stays as it is.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _PROVIDERS: Mapping[str, str] = {
 }
 """Our classes for each choice table, by the table's name in the modules below."""
 
+_OPTIMIZERS = "espnet_pse_kd.optim:OPTIMIZERS"
+"""Our classes for ``optim_classes``, ESPnet's plain dictionary of optimizers."""
+
 # ESPnet3's target speaker extraction keeps tables of its own in a copy of the task.
 _TABLE_MODULES = re.compile(
-    r"espnet2\.tasks\.enh(_tse)?|espnet3\.systems\.\w*tse\.task"
+    r"espnet2\.tasks\.(enh(_tse)?|abs_task)|espnet3\.systems\.\w*tse\.task"
 )
 
 
@@ -64,13 +67,22 @@ def _identity(cls: type) -> tuple[str, str]:
 
 def register(module: ModuleType) -> None:
     """Enter our classes in every choice table that ``module`` holds."""
+    if module.__name__ == "espnet2.tasks.abs_task":
+        for name, cls in _provided(_OPTIMIZERS).items():
+            module.optim_classes.setdefault(name, cls)
     for table, provider in _PROVIDERS.items():
         choices = getattr(module, table, None)
         if choices is None:
             continue
-        source, _, attribute = provider.partition(":")
-        for name, cls in getattr(importlib.import_module(source), attribute).items():
+        for name, cls in _provided(provider).items():
             add_class(choices, name, cls)
+
+
+def _provided(provider: str) -> Mapping[str, type]:
+    """Classes by name, from ``module:ATTRIBUTE``."""
+    source, _, attribute = provider.partition(":")
+    classes: Mapping[str, type] = getattr(importlib.import_module(source), attribute)
+    return classes
 
 
 class _RegisteringLoader(importlib.abc.Loader):

@@ -27,6 +27,7 @@ from espnet_pse_kd.espnet.extractor import EXTRACTORS
 from espnet_pse_kd.espnet.tasks import PersonalVADTask, PSETask, pvad_choices
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import read_table
+from espnet_pse_kd.optim import OPTIMIZERS
 from espnet_pse_kd.recipe.methods import merge, read_methods
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +139,7 @@ def test_page_names_every_class():
     assert {"et", "st", "set"} <= conditioning
     modes = {(keys.get("gate_conf") or {}).get("mode") for keys in found}
     assert {"none", "hard", "soft", "constant"} <= modes
+    assert set(OPTIMIZERS) <= {keys.get("optim") for keys in found}
 
 
 CONFIGS = sorted(p for p in CONF.rglob("*.yaml") if p.name != "methods.yaml")

@@ -19,12 +19,13 @@ def run_python(code: str) -> None:
 
 
 CHECK = """
-from espnet2.tasks import enh, enh_tse
+from espnet2.tasks import abs_task, enh, enh_tse
 def check():
     assert enh_tse.extractor_choices.get_class("e3net").__name__ == "E3NetExtractor"
     assert enh.criterion_choices.get_class("plcpa").__name__ == "PLCPA"
     assert enh.loss_wrapper_choices.get_class("gated").__name__ == "GatedSolver"
     assert "td_speakerbeam" in enh_tse.extractor_choices.classes
+    assert abs_task.optim_classes["muon"].__name__ == "MuonAdamW"
 check()
 """
 
