@@ -200,7 +200,7 @@ def test_scored_sets_are_paired_and_balanced(data: Path) -> None:
         assert (
             len(
                 {
-                    (t.target, t.source, t.noise, t.room, t.snr, t.enroll_id)
+                    (t.target, t.source, t.noises, t.room, t.snr, t.enroll_id)
                     for t in four
                 }
             )
@@ -348,6 +348,89 @@ def test_speeds_are_checked() -> None:
         SimulationOptions(speeds=(1.1, 0.9))
 
 
+# Augmentation
+
+AUGMENTED = replace(
+    OPTIONS, noise_speed=(0.7, 1.4), second_noise=1.0, equalizer=6.0, its=0, ts0=0
+)
+
+
+def test_augmentation_keeps_ratios_and_levels(data: Path) -> None:
+    options = replace(AUGMENTED, ts1=0, level=(-30, -30))
+    for index in range(6):
+        trial, rendered = sample(data, "train", index, options)
+        mixture, target, interferer = (x.astype(float) for x in rendered.signals)
+        power = mixing.active_power(target)
+        sir = power / mixing.active_power(interferer)
+        snr = power / mixing.power(mixture - target - interferer)
+        assert mixing.decibel(sir) == pytest.approx(trial.sir, abs=0.1)
+        assert mixing.decibel(snr) == pytest.approx(trial.snr, abs=0.1)
+        assert len(trial.noises) == 2 and len(trial.equalizers) == 3
+        assert rendered.level == pytest.approx(-30, abs=0.1)
+
+
+def test_augmentation_changes_channels_and_noises_alone(data: Path) -> None:
+    """The same voices at the same places: who uses it can tell what it did."""
+    for index in range(4):
+        plain, before = sample(data, "train", index, replace(OPTIONS, its=0, ts0=0))
+        trial, after = sample(data, "train", index, AUGMENTED)
+        unchanged = replace(trial, noises=plain.noises, equalizers=())
+        assert unchanged == plain
+        assert trial.noises[0].noise == plain.noises[0].noise
+        assert not np.allclose(before.signals.mixture, after.signals.mixture)
+        # An equalizer delays nothing.
+        a, b = before.signals.target, after.signals.target
+        lags = np.fft.irfft(
+            np.fft.rfft(a, 2 * len(a)).conj() * np.fft.rfft(b, 2 * len(a))
+        )
+        assert int(lags.argmax()) == 0
+
+
+def test_only_the_training_split_is_augmented(data: Path) -> None:
+    for name in ("dev", "test_ts2"):
+        plain, before = sample(data, name, 1, replace(OPTIONS, its=0, ts0=0))
+        trial, after = sample(data, name, 1, AUGMENTED)
+        assert trial == plain
+        assert np.array_equal(before.signals.mixture, after.signals.mixture)
+
+
+def test_a_faster_noise_sounds_higher(tmp_path: Path, data: Path) -> None:
+    inventory = load_inventory(data / "train")
+    time = np.arange(64000) / 16000
+    write_audio(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 1000 * time))
+    nid = inventory.noise_ids[0]
+    toned = replace(
+        inventory,
+        noises=inventory.noises | {nid: str(tmp_path / "tone.wav")},
+        noise_samples=inventory.noise_samples | {nid: 64000},
+    )
+    for speed in (0.7, 1.4):
+        noise = cut_noise(toned, nid, 0.5, 16000, speed)
+        assert len(noise) == 16000
+        spectrum = np.abs(np.fft.rfft(noise * np.hanning(16000)))
+        assert abs(int(spectrum.argmax()) - 1000 * speed) <= 1  # Hz
+
+
+def test_levels_of_joined_noises() -> None:
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 16000)).astype(np.float32)
+    joined = mixing.add_noises([(one, 0.0), (0.01 * two, -6.0)])
+    assert mixing.decibel(mixing.power(joined - one)) == pytest.approx(
+        mixing.decibel(mixing.power(one)) - 6, abs=0.01
+    )
+    assert np.array_equal(mixing.add_noises([(one, 0.0), (0 * two, 0.0)]), one)
+
+
+def test_augmentation_options_are_checked() -> None:
+    for options, message in (
+        ({"noise_speed": (0.1, 1.0)}, "--noise_speed 0.1 1.0"),
+        ({"second_noise": 1.5}, "--second_noise 1.5"),
+        ({"equalizer": -1.0}, "--equalizer -1.0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            SimulationOptions(**options)
+
+
 # Folders
 
 
@@ -359,6 +442,11 @@ def test_the_training_mix_can_be_told_afterwards(dump: Path) -> None:
         "speech at speeds 0.9, 1, 1.1; 12 samples of 4 s"
     )
     assert "simulation.json" in training_mix({})
+    more = {"noise_speed": [0.7, 1.4], "second_noise": 0.3, "equalizer": 6.0}
+    assert (
+        "noise at speeds 0.7..1.4; a second noise in 30 %; equalizers of +-6 dB; 12 "
+        "samples" in training_mix(options | more)
+    )
 
 
 def test_folders_are_valid_and_consistent(dump: Path) -> None:

@@ -14,6 +14,9 @@ from espnet_pse_kd.simulation.scenario import SimulationOptions
 HELP = {
     "seconds": "length of training and development samples, s",
     "speeds": "speeds of the training speech; each makes more voices of the speakers",
+    "noise_speed": "speeds of the training noise",
+    "second_noise": "share of noisy training samples that get another noise as well",
+    "equalizer": "random equalizer on every training sound, +- dB",
     "test_seconds": "shortest and longest scored sample, s (pauses come on top)",
     "ts0": "share of clean samples in the training mix",
     "ts1": "share of samples with target and noise",

@@ -562,9 +562,18 @@ def training_mix(options: Mapping[str, Any]) -> str:
         )
     ]
     speeds = ", ".join(f"{speed:g}" for speed in options["speeds"])
+    augmentation = ""
+    if options.get("noise_speed", [1, 1]) != [1, 1]:
+        slow, fast = options["noise_speed"]
+        augmentation += f"noise at speeds {slow:g}..{fast:g}; "
+    if options.get("second_noise"):
+        augmentation += f"a second noise in {100 * options['second_noise']:.0f} %; "
+    if options.get("equalizer"):
+        augmentation += f"equalizers of +-{options['equalizer']:g} dB; "
     return (
         f"{', '.join(shares)} (b1: ITS share goes to TS2), {', '.join(ranges)}; "
-        f"speech at speeds {speeds}; {options['sizes']['train']} samples of "
+        f"speech at speeds {speeds}; {augmentation}"
+        f"{options['sizes']['train']} samples of "
         f"{options['seconds']:g} s"
     )
 

@@ -93,7 +93,7 @@ def record(trial: Trial, rendered: Rendered) -> dict:
         "target_utt": ",".join(p.utt for p in trial.speech) if drawn else "",
         "interferer": ",".join(interferers) or "none",
         "interferer_utt": ",".join(p.utt for p in interference),
-        "noise": trial.noise if trial.has_noise else "",
+        "noise": ",".join(n.noise for n in trial.noises) if trial.has_noise else "",
         "room": trial.room,
         "snr": trial.snr if trial.has_noise else None,
         "sir": trial.sir if trial.has_interferer and drawn else None,

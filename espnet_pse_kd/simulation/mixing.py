@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,26 @@ def convolve(x: np.ndarray, response: np.ndarray) -> np.ndarray:
     spectrum = fft.rfft(x.astype(np.float32), size)
     spectrum *= fft.rfft(response.astype(np.float32), size)
     return fft.irfft(spectrum, size)[: len(x)]
+
+
+def filter_centred(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Filter (samples,) with a linear-phase filter, without delaying it."""
+    half = len(taps) // 2
+    return convolve(np.pad(x, (0, half)), taps)[half:]
+
+
+def add_noises(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """Add noises of the given relative levels in dB: [(samples,), level] -> (samples,).
+
+    The first keeps its power; a silent noise adds nothing.
+    """
+    first, _ = parts[0]
+    total = first.copy()
+    for noise, level in parts[1:]:
+        if power(noise) > 0 and power(first) > 0:
+            gain = (power(first) / power(noise)) ** 0.5 * 10 ** (level / 20)
+            total += np.float32(gain) * noise
+    return total
 
 
 def align_direct(response: np.ndarray) -> np.ndarray:

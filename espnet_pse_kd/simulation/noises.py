@@ -38,7 +38,9 @@ def loop(x: np.ndarray, samples: int) -> np.ndarray:
     return np.resize(cycle, samples)
 
 
-def cut_noise(inventory: Inventory, nid: str, at: float, samples: int) -> np.ndarray:
+def cut_noise(
+    inventory: Inventory, nid: str, at: float, samples: int, speed: float = 1.0
+) -> np.ndarray:
     """A stretch of a noise recording, repeated where the recording is shorter.
 
     Recordings padded with silence are common: a stretch more than 20 dB below its
@@ -49,10 +51,17 @@ def cut_noise(inventory: Inventory, nid: str, at: float, samples: int) -> np.nda
         nid: its key.
         at: where the stretch starts, from 0 (the start) to 1.
         samples: its length.
+        speed: how fast it is played.
 
     Returns:
         float32 (samples,)
     """
+    if speed != 1:
+        import soxr
+
+        # A little more than needed: the resampler's length is right up to a sample.
+        stretch = cut_noise(inventory, nid, at, int(samples * speed) + 8)
+        return soxr.resample(stretch, speed, 1.0, quality="MQ")[:samples]
     path, total = inventory.noises[nid], inventory.noise_samples[nid]
     start = int(at * max(0, total - samples))
     stretch = _read(path, total, start, min(samples, total))

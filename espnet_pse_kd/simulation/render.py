@@ -74,6 +74,13 @@ def _dry_target(
     return mixing.place(speech, trial.speech_at, trial.samples), pauses
 
 
+def _coloured(sound: np.ndarray, trial: Trial, place: int) -> np.ndarray:
+    """A sound through its equalizer, if any: 0 target, 1 interferer, 2 noise."""
+    if not trial.equalizers:
+        return sound
+    return mixing.filter_centred(sound, trial.equalizers[place])
+
+
 class _Images(NamedTuple):
     """Images at the microphone, each (samples,); zeros where a sound is absent."""
 
@@ -95,13 +102,20 @@ def _images(
     pauses: list[tuple[int, int]] = []
     if trial.has_target or trial.its:
         dry, pauses = _dry_target(inventory, trial)
+        dry = _coloured(dry, trial, 0)
         target = mixing.convolve(dry, to_target)
     if trial.has_interferer:
         speech = _read(inventory, trial.interference)
         speech = mixing.place(speech, trial.interference_at, trial.samples)
-        interferer = mixing.convolve(speech, to_interferer)
+        interferer = mixing.convolve(_coloured(speech, trial, 1), to_interferer)
     if trial.has_noise:
-        noise = cut_noise(inventory, trial.noise, trial.noise_at, trial.samples)
+        noise = mixing.add_noises(
+            [
+                (cut_noise(inventory, n.noise, n.at, trial.samples, n.speed), n.level)
+                for n in trial.noises
+            ]
+        )
+        noise = _coloured(noise, trial, 2)
         noise = noise if to_noise is None else mixing.convolve(noise, to_noise)
     gains = mixing.mixing_gains(target, interferer, noise, trial.sir, trial.snr)
     scaled = [

@@ -16,6 +16,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation.enrolment import Clip, admissible
 from espnet_pse_kd.simulation.inventory import Inventory, Piece, Source
+from espnet_pse_kd.simulation.mixing import equalizer
 
 SCENARIOS = ("ts0", "ts1", "ts2", "ts3")
 CONSTRUCTIONS = ("drop_target", "swap_enrolment", "partial")
@@ -29,6 +30,12 @@ class SimulationOptions:
         seconds: length of training and development samples.
         speeds: speeds at which the training split's speech is played. Every person
             is one speaker per speed: few voices are soon learnt by heart.
+        noise_speed: speeds at which the training split's noise is played: few
+            noises are learnt by heart as well.
+        second_noise: share of the training split's noisy samples in which another
+            noise joins the first, up to 10 dB below it.
+        equalizer: dB by which random equalizers colour each sound of the training
+            split, see `mixing.equalizer`. The target's belongs to its image.
         test_seconds: shortest and longest scored sample.
         ts0, ts1, ts2, its: shares of the training mix (scaled to add up to 1).
         drop_target, swap_enrolment, partial: shares of the ITS constructions.
@@ -47,6 +54,9 @@ class SimulationOptions:
 
     seconds: float = 4.0
     speeds: tuple[float, ...] = field(default=(0.9, 1.0, 1.1), metadata={"nargs": "+"})
+    noise_speed: tuple[float, float] = (1.0, 1.0)
+    second_noise: float = 0.0
+    equalizer: float = 0.0
     test_seconds: tuple[float, float] = (3.0, 10.0)
     ts0: float = 0.05
     ts1: float = 0.25
@@ -77,7 +87,17 @@ class SimulationOptions:
         if not all(0.5 <= speed <= 2 for speed in self.speeds):
             given = " ".join(map(str, self.speeds))
             raise UserError(f"--speeds {given}: give speeds from 0.5 to 2")
-        for name in ("pause_share", "measured_share", "clip_room_share"):
+        if not 0.5 <= self.noise_speed[0] <= self.noise_speed[1] <= 2:
+            given = " ".join(map(str, self.noise_speed))
+            raise UserError(f"--noise_speed {given}: give two speeds from 0.5 to 2")
+        if not 0 <= self.equalizer <= 20:
+            raise UserError(f"--equalizer {self.equalizer}: give 0 to 20 dB")
+        for name in (
+            "pause_share",
+            "measured_share",
+            "clip_room_share",
+            "second_noise",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)}: give 0 to 1")
         for names in (("ts0", "ts1", "ts2", "its"), CONSTRUCTIONS):
@@ -103,6 +123,16 @@ class SimulationOptions:
 
 
 @dataclass(frozen=True)
+class NoisePart:
+    """A stretch of a noise: its key, where it starts (0..1), speed, dB of its level."""
+
+    noise: str
+    at: float
+    speed: float = 1.0
+    level: float = 0.0
+
+
+@dataclass(frozen=True)
 class Trial:
     """One sample, drawn but not yet rendered. Positions and lengths are in samples.
 
@@ -117,6 +147,8 @@ class Trial:
         gap_at, gap: silenced stretch of a `partial` sample.
         interference, interference_at: likewise for the interferer.
         responses: of target, interferer and noise; empty for none.
+        noises: stretches that make up the noise, levels relative to each other.
+        equalizers: `mixing.equalizer` of target, interferer and noise, () for none.
         enroll_id, enroll_clip: line of ``enroll_id``, and one admissible clip.
         twin_enroll_id, twin_enroll_clip: the same for the twin with the target.
         text: transcript where the whole utterance is in the sample.
@@ -139,10 +171,10 @@ class Trial:
     interferer: str
     interference: list[Piece]
     interference_at: int
-    noise: str
-    noise_at: float
+    noises: tuple[NoisePart, ...]
     room: str
     responses: tuple[tuple[str, int], ...]
+    equalizers: tuple[np.ndarray, ...]
     snr: float
     sir: float
     level: float
@@ -188,6 +220,26 @@ def _share(rng: np.random.Generator, shares: dict[str, float]) -> str:
 
 def _length(rng: np.random.Generator, bounds: tuple[float, float]) -> int:
     return round(_uniform(rng, bounds) * SAMPLE_RATE)
+
+
+def _augmented(
+    rng: np.random.Generator,
+    inventory: Inventory,
+    options: SimulationOptions,
+    trial: Trial,
+) -> Trial:
+    """Vary noises and channels, so that few recordings go a longer way.
+
+    Draws from a generator of its own: what else is drawn stays the same.
+    """
+    speeds = [_uniform(rng, options.noise_speed) for _ in range(2)]
+    first = replace(trial.noises[0], speed=speeds[0])
+    other, at = _pick(rng, inventory.noise_ids), float(rng.uniform())
+    second = NoisePart(other, at, speeds[1], -float(rng.uniform(0.0, 10.0)))
+    noises = (first, second) if rng.uniform() < options.second_noise else (first,)
+    spread = options.equalizer
+    colours = tuple(equalizer(rng, spread) for _ in range(3)) if spread else ()
+    return replace(trial, noises=noises, equalizers=colours)
 
 
 def _draw_interferer(
@@ -306,6 +358,9 @@ def draw_training(
         None,
         round(o.seconds * SAMPLE_RATE),
     )
+    if set_name == "train":
+        augmenting = generator(seed, f"{set_name}_augmentation", index)
+        trial = _augmented(augmenting, inventory, o, trial)
     clip = _pick(rng, admissible(clips, speaker, source.sid))
     persons = inventory.persons
     present = (persons[speaker], persons[trial.interferer])
@@ -431,10 +486,10 @@ def _draw(
         interferer=interferer,
         interference=interference,
         interference_at=interference_at,
-        noise=_pick(rng, inventory.noise_ids),
-        noise_at=float(rng.uniform()),
+        noises=(NoisePart(_pick(rng, inventory.noise_ids), float(rng.uniform())),),
         room=rid,
         responses=responses,
+        equalizers=(),
         snr=_uniform(rng, options.snr),
         sir=_uniform(rng, options.sir),
         level=_uniform(rng, options.level),
