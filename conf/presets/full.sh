@@ -7,6 +7,7 @@ rooms="2000 100 200"
 num_train=100000
 num_dev=1000
 num_test=400
+simulation_opts="--noise_speed 0.7 1.4 --second_noise 0.3 --equalizer 4.0"
 pvad_epochs=20
 trunk_epochs=40
 pse_epochs=60
