@@ -110,18 +110,13 @@ def _exported(source: Path) -> Path:
     if student.is_file():
         return student
     try:
-        from espnet_pse_kd.export import export_student, load_student
+        from espnet_pse_kd.export import export_bundle
     except ModuleNotFoundError as error:
         raise UserError(
             f"{source}: a PyTorch network, but {error.name} is not installed; run: "
             "pip install 'espnet_pse_kd[train]'"
         ) from None
-    network, info = load_student(source)
-    if not info.personalized:
-        raise UserError(
-            f"{source}: trained without personalization; give a personalized network"
-        )
-    export_student(network, info.name, student, info.speaker_encoder)
+    export_bundle(source, student)
     return student
 
 

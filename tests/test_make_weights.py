@@ -134,7 +134,7 @@ def test_what_is_missing_is_named(
 def test_a_large_network_is_refused(
     exp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(make_weights.LIMITS, "student.onnx", 1000)
+    monkeypatch.setitem(make_weights.LIMITS, ("student.onnx",), 1000)
     with pytest.raises(UserError, match="train a smaller network"):
         make_weights.export_all(
             exp / "pse_x_s_seed0", exp / "pvad_x", tmp_path / "weights"

@@ -386,6 +386,19 @@ def test_augmentation_changes_channels_and_noises_alone(data: Path) -> None:
         assert int(lags.argmax()) == 0
 
 
+def test_a_dry_sample_has_the_dry_voices(data: Path) -> None:
+    options = replace(OPTIONS, its=0, ts0=0, ts1=0, dry_share=1.0, pause_share=0)
+    inventory = load_inventory(data / "train")
+    trial, rendered = sample(data, "train", 3, options)
+    assert trial.room == "dry" and trial.responses == ()
+    speech = read_pieces(inventory, trial.speech)
+    voice = mixing.place(speech, trial.speech_at + LEAD, trial.samples)
+    image = rendered.signals.target
+    alike = np.dot(voice, image) / np.linalg.norm(voice) / np.linalg.norm(image)
+    assert alike == pytest.approx(1.0, abs=1e-4)
+    assert sample(data, "dev", 3, options)[0].responses
+
+
 def test_only_the_training_split_is_augmented(data: Path) -> None:
     for name in ("dev", "test_ts2"):
         plain, before = sample(data, name, 1, replace(OPTIONS, its=0, ts0=0))
@@ -426,6 +439,7 @@ def test_augmentation_options_are_checked() -> None:
         ({"noise_speed": (0.1, 1.0)}, "--noise_speed 0.1 1.0"),
         ({"second_noise": 1.5}, "--second_noise 1.5"),
         ({"equalizer": -1.0}, "--equalizer -1.0"),
+        ({"dry_share": 2.0}, "--dry_share 2.0"),
     ):
         with pytest.raises(UserError, match=message):
             SimulationOptions(**options)

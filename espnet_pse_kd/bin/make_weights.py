@@ -8,9 +8,7 @@ with the training's facts and its scores.
 from __future__ import annotations
 
 import argparse
-import functools
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from espnet_pse_kd.pretrained import (
 )
 
 ARCHIVE = "student.zip"
-LIMITS = {STUDENT: 12e6, SPEAKER_ENCODER: 8e6, PERSONAL_VAD: 8e6}
-"""Bytes that a file of the package may have."""
+LIMITS = {(STUDENT,): 12e6, (SPEAKER_ENCODER, PERSONAL_VAD): 8e6}
+"""Bytes that files of the package may have together."""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -50,31 +48,21 @@ def export_all(student: Path, pvad: Path, output: Path) -> None:
         UserError: something is not trained or not packed, or a file is too large to be
             shipped.
     """
-    from espnet_pse_kd import export
+    from espnet_pse_kd.export import export_bundle
 
     archive = student / f"{student.name}.zip"
     if not archive.is_file():
         raise UserError(f"{archive}: no such file; run stage 8 first")
-    network, info = export.load_student(archive)
-    teacher = export.load_pvad(pvad)
     output.mkdir(parents=True, exist_ok=True)
-    encoder = info.speaker_encoder
-    writers: dict[str, Callable[..., object]] = {
-        STUDENT: functools.partial(
-            export.export_student, network, info.name, speaker_encoder=encoder
-        ),
-        SPEAKER_ENCODER: export.export_speaker_encoder,
-        PERSONAL_VAD: functools.partial(
-            export.export_pvad, teacher, speaker_encoder=encoder
-        ),
-    }
-    for name, write in writers.items():
-        write(path=output / name)
-        size = (output / name).stat().st_size
-        if size > LIMITS[name]:
+    export_bundle(
+        archive, output / STUDENT, output / SPEAKER_ENCODER, pvad, output / PERSONAL_VAD
+    )
+    for names, limit in LIMITS.items():
+        size = sum((output / name).stat().st_size for name in names)
+        if size > limit:
             raise UserError(
-                f"{output / name}: {size / 1e6:.1f} MB, at most {LIMITS[name] / 1e6:g} "
-                "MB are shipped; train a smaller network"
+                f"{output}: {', '.join(names)}: {size / 1e6:.1f} MB, at most "
+                f"{limit / 1e6:g} MB are shipped; train a smaller network"
             )
     shutil.copyfile(archive, output / ARCHIVE)
 

@@ -32,6 +32,7 @@ HELP = {
     "pause_share": "share of samples in which the target pauses",
     "pause_seconds": "length of the pause, s",
     "measured_share": "share of samples in measured rooms, where stage 1 had some",
+    "dry_share": "share of training samples without any room",
     "target": "room response in the target image: full, or early (50 ms)",
     "clips_per_speaker": "enrolment clips per speaker",
     "clip_seconds": "length of an enrolment clip, s",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from espnet_pse_kd.errors import UserError
@@ -75,19 +74,6 @@ def _export(source: Path, pvad: Path | None, paths: list[Path], int8: bool) -> N
             f"{source}: {error.name} is not installed; run: "
             "pip install 'espnet_pse_kd[train]'"
         ) from None
-    network, info = export.load_student(source)
-    if not info.personalized:
-        raise UserError(
-            f"{source}: it was trained to ignore the enrolled voice (b0); give a "
-            "personalized student"
-        )
-    teacher = None if pvad is None else export.load_pvad(pvad)
-    with tempfile.TemporaryDirectory() as folder:
-        fp32 = Path(folder) / STUDENT if int8 else paths[0]
-        export.export_student(network, info.name, fp32, info.speaker_encoder)
-        if int8:
-            export.quantize(fp32, paths[0])
-    if len(paths) > 1:
-        export.export_speaker_encoder(paths[1])
-    if teacher is not None:
-        export.export_pvad(teacher, paths[2], info.speaker_encoder)
+    encoder = paths[1] if len(paths) > 1 else None
+    own = paths[2] if pvad is not None else None
+    export.export_bundle(source, paths[0], encoder, pvad, own, int8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from espnet2.tasks.enh_tse import TargetSpeakerExtractionTask
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.tensors import load_tensors
 from espnet_pse_kd.yamls import read_yaml
 
 _PARTS = ("encoder", "extractor", "decoder")
@@ -27,16 +27,7 @@ def load_parameters(model: torch.nn.Module, path: str | Path) -> None:
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; finish the training, or correct it")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: damaged, or holds code beside tensors, which is never run; get "
-            "the model from its source again, or train again"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: damaged ({reason}); train again") from None
+    state = load_tensors(path, str(path))
     own = model.state_dict()
     for text, keys in (
         ("lacks", own.keys() - state.keys()),

@@ -1,5 +1,6 @@
 """From trained networks to files that `espnet_pse_kd.runtime` runs without torch."""
 
+from espnet_pse_kd.export.bundle import export_bundle
 from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
 from espnet_pse_kd.export.quantization import quantize
@@ -7,6 +8,7 @@ from espnet_pse_kd.export.teachers import export_pvad, export_speaker_encoder
 
 __all__ = [
     "StudentInfo",
+    "export_bundle",
     "export_pvad",
     "export_speaker_encoder",
     "export_student",

@@ -7,7 +7,6 @@ and checkpoints as tensors only.
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.tensors import load_tensors
 from espnet_pse_kd.yamls import parse_yaml
 
 M = TypeVar("M", bound=nn.Module)
@@ -175,7 +174,7 @@ def _read_files(
             )
     return (
         parse_yaml(config or b"", f"{source}: {config_name}"),
-        _parse_state(source, model_name, model or b""),
+        load_tensors(io.BytesIO(model or b""), f"{source}: {model_name}"),
     )
 
 
@@ -202,23 +201,3 @@ def _check_inside(source: Path, name: str) -> None:
         raise UserError(
             f"{source}: the path {name!r} leads out of it; do not use this file"
         )
-
-
-def _parse_state(source: Path, name: str, content: bytes) -> dict[str, Tensor]:
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{source}: {name} is damaged, or holds code beside its tensors; "
-            "do not use this file"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{source}: {name} is damaged ({reason}); get it again"
-        ) from None
-    if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        raise UserError(f"{source}: {name} holds no parameters; get it again")
-    return state

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from espnet_pse_kd.runtime.onnxfile import seal
 
 OPSET = 20
 """onnxruntime has it since 1.17."""
+_LARGE = 1024  # weights; fewer are not worth a cast
 
 
 def write_model(
@@ -31,6 +33,7 @@ def write_model(
     metadata: Mapping[str, object],
     path: str | Path,
     dynamic_shapes: Mapping[str, Mapping[int, Any]] | None = None,
+    half: bool = False,
 ) -> None:
     """Trace a module, and write it with its metadata.
 
@@ -41,6 +44,7 @@ def write_model(
         metadata: what the file says of itself; see `onnxfile.seal`.
         path: file to write; one that stands there is replaced in one move.
         dynamic_shapes: by input, the axes whose length may vary (`torch.export.Dim`).
+        half: store large weights in 16 bits; all products stay in 32.
 
     Raises:
         UserError: the packages that export needs are missing, or the module holds an
@@ -59,6 +63,8 @@ def write_model(
         )
         lowered = traced.run_decompositions(DECOMPOSITIONS)
         model = _convert(lowered, list(inputs), list(outputs))
+    if half:
+        model = _halved(model)
     data = seal(model, {key: str(value) for key, value in metadata.items()})
     with atomic_open(path, "wb") as file:
         file.write(data)
@@ -105,6 +111,30 @@ def _convert(
         node.doc_string = ""
     del proto.metadata_props[:]
     return proto.SerializeToString()
+
+
+def _halved(data: bytes) -> bytes:
+    """A ``ModelProto`` whose large weights are 16-bit, and cast when it is loaded."""
+    onnx = import_onnx()
+    model = onnx.load_model_from_string(data)
+    casts = []
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < _LARGE:
+            continue
+        name = weight.name
+        stored = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
+        weight.CopyFrom(stored)
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [stored.name], [name], to=onnx.TensorProto.FLOAT
+            )
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 @contextlib.contextmanager

@@ -570,6 +570,8 @@ def training_mix(options: Mapping[str, Any]) -> str:
         augmentation += f"a second noise in {100 * options['second_noise']:.0f} %; "
     if options.get("equalizer"):
         augmentation += f"equalizers of +-{options['equalizer']:g} dB; "
+    if options.get("dry_share"):
+        augmentation += f"no room in {100 * options['dry_share']:.0f} %; "
     return (
         f"{', '.join(shares)} (b1: ITS share goes to TS2), {', '.join(ranges)}; "
         f"speech at speeds {speeds}; {augmentation}"

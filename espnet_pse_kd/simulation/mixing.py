@@ -16,6 +16,9 @@ from espnet_pse_kd.simulation.rooms import LEAD
 PEAK = 0.98
 """No written signal goes above this; the level of a mixture that would is lowered."""
 EARLY_SECONDS = 0.05
+DIRECT = np.zeros(LEAD + 1, np.float32)
+"""The response of no room at all: the direct sound at its usual place."""
+DIRECT[LEAD] = 1.0
 
 
 def active_power(x: np.ndarray) -> float:

@@ -42,6 +42,8 @@ class Rendered(NamedTuple):
 
 def _responses(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Responses of target, interferer and noise; None where the noise has its own."""
+    if not trial.responses:
+        return mixing.DIRECT, mixing.DIRECT, None
     target, interferer, *noise = (_response(*one) for one in trial.responses)
     return target, interferer, noise[0] if noise else None
 

@@ -45,6 +45,8 @@ class SimulationOptions:
         pause_share: share of samples in which the target pauses.
         pause_seconds: length of the pause.
         measured_share: share of samples in measured rooms, where there are any.
+        dry_share: share of the training split's samples without any room: then no
+            distance tells target and interferer apart.
         target: ``full`` or ``early`` (50 ms) room response in the target image.
         clips_per_speaker: enrolment clips per speaker, at least 2.
         clip_seconds: length of an enrolment clip.
@@ -72,6 +74,7 @@ class SimulationOptions:
     pause_share: float = 0.4
     pause_seconds: tuple[float, float] = (1.0, 3.0)
     measured_share: float = 0.2
+    dry_share: float = 0.0
     target: str = "full"
     clips_per_speaker: int = 6
     clip_seconds: tuple[float, float] = (3.0, 8.0)
@@ -92,12 +95,8 @@ class SimulationOptions:
             raise UserError(f"--noise_speed {given}: give two speeds from 0.5 to 2")
         if not 0 <= self.equalizer <= 20:
             raise UserError(f"--equalizer {self.equalizer}: give 0 to 20 dB")
-        for name in (
-            "pause_share",
-            "measured_share",
-            "clip_room_share",
-            "second_noise",
-        ):
+        shares = ("pause_share", "measured_share", "dry_share", "clip_room_share")
+        for name in (*shares, "second_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)}: give 0 to 1")
         for names in (("ts0", "ts1", "ts2", "its"), CONSTRUCTIONS):
@@ -146,7 +145,8 @@ class Trial:
             spot; pause: its length, 0 for none.
         gap_at, gap: silenced stretch of a `partial` sample.
         interference, interference_at: likewise for the interferer.
-        responses: of target, interferer and noise; empty for none.
+        responses: of target, interferer and, where not recorded, noise; () for a dry
+            sample.
         noises: stretches that make up the noise, levels relative to each other.
         equalizers: `mixing.equalizer` of target, interferer and noise, () for none.
         enroll_id, enroll_clip: line of ``enroll_id``, and one admissible clip.
@@ -239,7 +239,10 @@ def _augmented(
     noises = (first, second) if rng.uniform() < options.second_noise else (first,)
     spread = options.equalizer
     colours = tuple(equalizer(rng, spread) for _ in range(3)) if spread else ()
-    return replace(trial, noises=noises, equalizers=colours)
+    trial = replace(trial, noises=noises, equalizers=colours)
+    if rng.uniform() < options.dry_share:
+        return replace(trial, room="dry", responses=())
+    return trial
 
 
 def _draw_interferer(

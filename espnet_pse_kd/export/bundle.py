@@ -1,0 +1,55 @@
+"""The files that use one trained student: network, speaker encoder, personal VAD."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.export.checkpoints import load_pvad, load_student
+from espnet_pse_kd.export.networks import export_student
+from espnet_pse_kd.export.quantization import quantize
+from espnet_pse_kd.export.teachers import export_pvad, export_speaker_encoder
+
+
+def export_bundle(
+    source: str | Path,
+    student: Path,
+    speaker_encoder: Path | None = None,
+    pvad_source: str | Path | None = None,
+    pvad: Path | None = None,
+    int8: bool = False,
+) -> None:
+    """Write a student, and what else is named, as ONNX files.
+
+    Everything is read before anything is written.
+
+    Args:
+        source: folder or zip of the student, see `load_student`.
+        student: file to write.
+        speaker_encoder: file to write, None for none.
+        pvad_source: folder or zip of a personal VAD.
+        pvad: file to write of it.
+        int8: quantize the student.
+
+    Raises:
+        UserError: a source is no training, the student was trained to ignore the
+            enrolled voice, or a network cannot be exported.
+    """
+    network, info = load_student(source)
+    if not info.personalized:
+        raise UserError(
+            f"{source}: it was trained to ignore the enrolled voice (b0); give a "
+            "personalized student"
+        )
+    teacher = None if pvad_source is None else load_pvad(pvad_source)
+    student.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / "student.onnx" if int8 else student
+        export_student(network, info.name, fp32, info.speaker_encoder)
+        if int8:
+            quantize(fp32, student)
+    if speaker_encoder is not None:
+        export_speaker_encoder(speaker_encoder)
+    if teacher is not None and pvad is not None:
+        export_pvad(teacher, pvad, info.speaker_encoder)
