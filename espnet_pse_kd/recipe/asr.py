@@ -162,9 +162,7 @@ def _train_units(texts: list[str], prefix: Path, units: int) -> tuple[Path, Path
 def _train_command(
     output: Path, config: Path, sets: Path, tokens: Path, model: Path
 ) -> list[str]:
-    # Not -m espnet2.bin.asr_train: the YAML may name our optimizer.
-    main = "import espnet_pse_kd, espnet2.bin.asr_train as asr_train; asr_train.main()"
-    command = [sys.executable, "-c", main]
+    command = [sys.executable, "-m", "espnet2.bin.asr_train"]
     command += ["--config", str(config), "--output_dir", str(output)]
     command += ["--token_type", "bpe", "--token_list", str(tokens)]
     command += ["--bpemodel", str(model), "--ngpu", "0", "--resume", "true"]
