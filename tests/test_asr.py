@@ -54,12 +54,22 @@ def test_most_speech_is_put_at_the_target_in_a_room(speech, rooms, tmp_path):
     asr._write_set(speech, tmp_path / "out", None, rooms)
     before = read_table(speech / "wav.scp")
     after = read_table(tmp_path / "out" / "wav.scp")
-    moved = [key for key in after if after[key] != before[key]]
-    assert 0.5 < len(moved) / len(after) < 0.9
-    dry, wet = read_audio(before[moved[0]]), read_audio(after[moved[0]])
-    assert len(wet) == len(dry) and np.abs(wet[:99]).max() < 1e-3
-    gain = 0.5 / np.abs(dry[:900]).max()
-    assert wet[100:] == pytest.approx(gain * dry[:900], abs=1e-3)
+    dry = {key: read_audio(path) for key, path in before.items()}
+    wet = {key: read_audio(path) for key, path in after.items()}
+    paused = {key for key in wet if len(wet[key]) > len(dry[key])}
+    moved = {key for key in wet if after[key] != before[key]} - paused
+    assert 0.3 < len(paused) / len(after) < 0.7
+    assert 0.4 < len(moved) / (len(after) - len(paused)) < 0.95
+    for key in moved:
+        assert len(wet[key]) == len(dry[key]) and np.abs(wet[key][:99]).max() < 1e-3
+        gain = 0.5 / np.abs(dry[key][:900]).max()
+        assert wet[key][100:] == pytest.approx(gain * dry[key][:900], abs=1e-3)
+    lengths = read_table(tmp_path / "out" / "speech_shape")
+    for key in paused:
+        pause = len(wet[key]) - len(dry[key])
+        assert 8000 <= pause <= 48000 and int(lengths[key]) == len(wet[key])
+        silent = np.abs(wet[key]) < 1e-3
+        assert silent.sum() >= pause - 200
 
 
 def test_units_hold_blank_first_and_every_letter(tmp_path):

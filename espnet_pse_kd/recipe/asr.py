@@ -21,6 +21,7 @@ from espnet_pse_kd.recipe.zoo import zoo_files
 CHECKPOINTS = ("valid.loss.best.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
 TABLES = ("wav.scp", "text", "utt2dur")
 ROOM_SHARE = 0.7
+PAUSE_SHARE, PAUSE_SECONDS = 0.5, (0.5, 3.0)
 LEXICON = "lexicon"
 BATCH_SECONDS = 60.0
 SPECIAL = ("<blank>", "<unk>", "<sos/eos>")
@@ -40,7 +41,8 @@ def train_asr(
 
     The clean row of the tables is the target's image in its room. An ASR that never
     heard a room fails on it (52 % WER on espeak's unseen voices, 11 % on dry speech),
-    so most of the training speech is put into the training rooms.
+    and one that never heard a long pause loses the words around it. So most of the
+    training speech is put into the training rooms, and much of it gets a pause.
 
     Args:
         train: ``data/train/speech``: ``wav.scp``, ``text``, ``utt2dur``.
@@ -50,7 +52,7 @@ def train_asr(
         units: sentencepiece units; fewer where the text does not yield as many.
         threads: CPU threads; the network is too small to gain from more.
         valid_utterances: the first so many validate.
-        rooms: ``data/train/rir/wav.scp``, or None for dry speech.
+        rooms: ``data/train/rir/wav.scp``, or None for speech as it is.
 
     Returns:
         ``output``.
@@ -100,29 +102,50 @@ def _write_set(
         )
     keys = keys[:limit]
     wavs = {key: wavs[key] for key in keys}
-    write_table(folder / "wav.scp", _render(wavs, rooms, folder) if rooms else wavs)
-    write_table(folder / "text", {key: normalize(texts[key]) for key in keys})
     samples = {key: round(float(seconds[key]) * 16000) for key in keys}
+    if rooms:
+        wavs, pauses = _render(wavs, rooms, folder)
+        samples = {key: samples[key] + pauses[key] for key in keys}
+    write_table(folder / "wav.scp", wavs)
+    write_table(folder / "text", {key: normalize(texts[key]) for key in keys})
     write_table(folder / "speech_shape", samples)
     return [normalize(texts[key]) for key in keys]
 
 
-def _render(wavs: dict[str, str], rooms: Path, folder: Path) -> dict[str, str]:
-    """Put `ROOM_SHARE` of the utterances into rooms, at the target's position.
+def _render(
+    wavs: dict[str, str], rooms: Path, folder: Path
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Put utterances into rooms, at the target's position, and pauses into utterances.
 
-    Written once, since ESPnet's own ``rir_scp`` cannot go with its speed perturbation.
+    As in the test sets: `ROOM_SHARE` and `PAUSE_SHARE` of them. Written once, since
+    ESPnet's own ``rir_scp`` cannot go with its speed perturbation.
+
+    Returns:
+        paths, and samples by which each utterance became longer.
     """
     rng = np.random.default_rng(0)
     paths = list(read_table(rooms).values())
-    rendered = dict(wavs)
+    rendered, pauses = dict(wavs), dict.fromkeys(wavs, 0)
     for key in progress(wavs, len(wavs), f"rooms for the ASR's {folder.name} speech"):
-        room = paths[rng.integers(len(paths))]
-        if rng.uniform() >= ROOM_SHARE:
+        room = paths[rng.integers(len(paths))] if rng.uniform() < ROOM_SHARE else ""
+        pause = round(rng.uniform(*PAUSE_SECONDS) * 16000)
+        pauses[key] = pause if rng.uniform() < PAUSE_SHARE else 0
+        at = rng.uniform(0.15, 0.85)
+        if not room and not pauses[key]:
             continue
         rendered[key] = str((folder / "wav" / f"{key}.wav").resolve())
         if not Path(rendered[key]).is_file():
-            write_audio(rendered[key], _in_room(read_audio(wavs[key]), room))
-    return rendered
+            speech = _with_pause(read_audio(wavs[key]), at, pauses[key])
+            write_audio(rendered[key], _in_room(speech, room) if room else speech)
+    return rendered, pauses
+
+
+def _with_pause(speech: np.ndarray, at: float, pause: int) -> np.ndarray:
+    """Insert ``pause`` samples of silence near ``at`` (0..1) of (samples,)."""
+    from espnet_pse_kd.simulation.mixing import insert_pause, quietest
+
+    cut = quietest(speech, int(at * len(speech)))
+    return insert_pause(speech, cut, pause) if pause else speech
 
 
 def _in_room(speech: np.ndarray, room: str) -> np.ndarray:
@@ -162,7 +185,9 @@ def _train_units(texts: list[str], prefix: Path, units: int) -> tuple[Path, Path
 def _train_command(
     output: Path, config: Path, sets: Path, tokens: Path, model: Path
 ) -> list[str]:
-    command = [sys.executable, "-m", "espnet2.bin.asr_train"]
+    # Not -m espnet2.bin.asr_train: the YAML may name our optimizer.
+    main = "import espnet_pse_kd, espnet2.bin.asr_train as asr_train; asr_train.main()"
+    command = [sys.executable, "-c", main]
     command += ["--config", str(config), "--output_dir", str(output)]
     command += ["--token_type", "bpe", "--token_list", str(tokens)]
     command += ["--bpemodel", str(model), "--ngpu", "0", "--resume", "true"]
