@@ -122,6 +122,8 @@ def _halved(data: bytes) -> bytes:
         values = onnx.numpy_helper.to_array(weight)
         if values.dtype != np.float32 or values.size < _LARGE:
             continue
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            continue
         name = weight.name
         stored = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
         weight.CopyFrom(stored)
