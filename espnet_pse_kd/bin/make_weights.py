@@ -37,6 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--pvad", type=Path, required=True, help="folder of the personal VAD")
     add("--results", type=Path, required=True, help="RESULTS.md of the run")
     add("--data", required=True, help="training data and their licences, one line")
+    add("--note", default="", help="a line for the card, e.g. scores on other data")
     add("--output", type=Path, default=WEIGHTS, help="folder to write")
     return parser
 
@@ -84,8 +85,8 @@ def facts(student: Path) -> dict[str, Any]:
     }
 
 
-def card(student: Path, results: Path, data: str) -> str:
-    """Text of ``model_card.md``.
+def card(student: Path, results: Path, data: str, note: str = "") -> str:
+    """Text of ``model_card.md``; a ``note`` stands below the scores.
 
     Raises:
         UserError: there is no table, or no scores of the student in ``exp/``.
@@ -136,6 +137,8 @@ def card(student: Path, results: Path, data: str) -> str:
         noisy = every.select(scenario=scenario, system="noisy")
         systems = {"noisy": noisy, str(training["system"]): row}
         lines += card_table(title, scenario, systems).markdown()
+    if note:
+        lines += [note, ""]
     lines += [
         "## Limits",
         "",
@@ -157,7 +160,7 @@ def card(student: Path, results: Path, data: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Make the weights that ``argv`` names, default the command line's."""
     args = get_parser().parse_args(argv)
-    text = card(args.student, args.results, args.data)
+    text = card(args.student, args.results, args.data, args.note)
     export_all(args.student, args.pvad, args.output)
     with atomic_open(args.output / CARD) as file:
         file.write(text)
