@@ -54,7 +54,6 @@ def export_all(student: Path, pvad: Path, output: Path) -> None:
     archive = student / f"{student.name}.zip"
     if not archive.is_file():
         raise UserError(f"{archive}: no such file; run stage 8 first")
-    output.mkdir(parents=True, exist_ok=True)
     export_bundle(
         archive, output / STUDENT, output / SPEAKER_ENCODER, pvad, output / PERSONAL_VAD
     )

@@ -43,7 +43,6 @@ def export_bundle(
             "personalized student"
         )
     teacher = None if pvad_source is None else load_pvad(pvad_source)
-    student.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "student.onnx" if int8 else student
         export_student(network, info.name, fp32, info.speaker_encoder)

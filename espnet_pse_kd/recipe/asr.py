@@ -135,7 +135,9 @@ def _render(
             continue
         rendered[key] = str((folder / "wav" / f"{key}.wav").resolve())
         if not Path(rendered[key]).is_file():
-            speech = _with_pause(read_audio(wavs[key]), at, pauses[key])
+            speech = read_audio(wavs[key])
+            if pauses[key]:
+                speech = _with_pause(speech, at, pauses[key])
             write_audio(rendered[key], _in_room(speech, room) if room else speech)
     return rendered, pauses
 
@@ -145,7 +147,7 @@ def _with_pause(speech: np.ndarray, at: float, pause: int) -> np.ndarray:
     from espnet_pse_kd.simulation.mixing import insert_pause, quietest
 
     cut = quietest(speech, int(at * len(speech)))
-    return insert_pause(speech, cut, pause) if pause else speech
+    return insert_pause(speech, cut, pause)
 
 
 def _in_room(speech: np.ndarray, room: str) -> np.ndarray:
