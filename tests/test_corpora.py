@@ -16,7 +16,14 @@ from espnet_pse_kd.audio import read_audio
 from espnet_pse_kd.bin import prepare_corpus
 from espnet_pse_kd.corpora import espeak
 from espnet_pse_kd.corpora.espeak_engine import synthesize
-from espnet_pse_kd.corpora.inventory import SPLITS, Utterance, hold_out_speakers
+from espnet_pse_kd.corpora.inventory import (
+    MIN_ROOMS_FOR_DEV,
+    SPLITS,
+    Utterance,
+    hold_out_speakers,
+    room_of,
+    split_folder,
+)
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError
@@ -37,7 +44,7 @@ def prepare(root: Path, data: Path, **options: object) -> None:
 
 
 def test_splits_share_no_speaker_noise_or_room(corpus: Path, tmp_path: Path) -> None:
-    prepare(corpus, tmp_path)
+    prepare(corpus, tmp_path, simulated_dev_rooms=False)
     for table in ("speech/spk2utt", "noise/wav.scp", "rir/measured.scp"):
         keys = [set(read_table(tmp_path / split / table)) for split in SPLITS]
         assert all(keys)
@@ -51,6 +58,38 @@ def test_splits_share_no_speaker_noise_or_room(corpus: Path, tmp_path: Path) -> 
     ]
     assert sum(map(len, rooms)) == len(set.union(*rooms)) == 3
     assert set(read_table(tmp_path / "test/speech/spk2utt")) == set(TEST)
+
+
+def test_few_measured_rooms_stay_in_training(corpus: Path, tmp_path: Path) -> None:
+    prepare(corpus, tmp_path, simulated_dev_rooms=False)
+    prepare(corpus, tmp_path)
+    rooms = {s: tmp_path / s / "rir/measured.scp" for s in SPLITS}
+    assert len({k.split("_")[0] for k in read_table(rooms["train"])}) == 2
+    assert not rooms["dev"].exists()
+    assert len({k.split("_")[0] for k in read_table(rooms["test"])}) == 1
+
+
+@pytest.mark.parametrize("divided", [True, False])
+@pytest.mark.parametrize(
+    ("count", "dev"), [(MIN_ROOMS_FOR_DEV - 1, 0), (MIN_ROOMS_FOR_DEV, 2)]
+)
+def test_many_measured_rooms_develop_too(
+    tmp_path: Path, divided: bool, count: int, dev: int
+) -> None:
+    for name in [f"room{k}_{i}.wav" for k in range(count) for i in range(2)]:
+        path = tmp_path / ("train" if divided else "") / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    if divided:
+        (tmp_path / "test").mkdir()
+        (tmp_path / "test/other_0.wav").touch()
+    splits = split_folder(tmp_path, room_of, 0, MIN_ROOMS_FOR_DEV)
+    rooms = {s: {room_of(p) for p in paths} for s, paths in splits.items()}
+    test = 1 if divided else 2
+    train = count - dev - (0 if divided else test)
+    expected = {"train": train, "dev": dev, "test": test}
+    assert {split: len(names) for split, names in rooms.items()} == expected
+    assert len(set.union(*rooms.values())) == train + dev + test
 
 
 def test_tables_agree_with_the_audio(corpus: Path, tmp_path: Path) -> None:

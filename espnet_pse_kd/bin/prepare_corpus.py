@@ -85,6 +85,7 @@ def _prepare_librispeech(args: argparse.Namespace) -> None:
         test_subsets=args.test_subsets,
         dev_speakers=args.dev_speakers,
         min_noise_seconds=args.min_noise_seconds,
+        simulated_dev_rooms=args.rooms[SPLITS.index("dev")] > 0,
         full_check=args.check == "full",
         seed=args.seed,
         nj=args.nj,

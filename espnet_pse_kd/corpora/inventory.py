@@ -19,6 +19,10 @@ SPLITS = ("train", "dev", "test")
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg")
 MIN_SPEAKERS = 3
 """Fewest speakers of a split: target, interferer, and one whose voice is absent."""
+# The tenth of fewer rooms is one room, or none: a fifth of the development set would
+# sound like that room alone, unlike training and test.
+MIN_ROOMS_FOR_DEV = 20
+"""Fewest measured rooms of which the development set takes some."""
 
 
 @dataclass(frozen=True)
@@ -151,25 +155,29 @@ def room_of(path: Path) -> str:
 
 
 def split_folder(
-    folder: Path, group: Callable[[Path], str], seed: int
+    folder: Path, group: Callable[[Path], str], seed: int, min_groups: int = 0
 ) -> dict[str, list[Path]]:
     """Files of a noise or room folder per split.
 
     ``train/`` and ``test/`` (and ``dev/``) subfolders are kept where they exist, and
     a missing ``dev`` is taken out of ``train``; otherwise the files are split 80, 10
-    and 10 %, always by recording or room.
+    and 10 %, always by recording or room. Of fewer than ``min_groups`` recordings or
+    rooms none is taken for ``dev``: it has no files then.
     """
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        shares = {"train": 0.8, "dev": 0.1, "test": 0.1}
-        return split_by_group(audio_files(folder), group, shares, seed, str(folder))
-    result = {"test": audio_files(folder / "test")}
-    train = audio_files(folder / "train")
-    if (folder / "dev").is_dir():
-        result |= {"train": train, "dev": audio_files(folder / "dev")}
-    else:
-        shares = {"train": 0.9, "dev": 0.1}
-        result |= split_by_group(train, group, shares, seed, str(folder / "train"))
-    return result
+    divided = (folder / "train").is_dir() and (folder / "test").is_dir()
+    rest = folder / "train" if divided else folder
+    files = audio_files(rest)
+    result: dict[str, list[Path]] = {"dev": []}
+    shares = {"train": 0.8, "dev": 0.1, "test": 0.1}
+    if divided:
+        result["test"] = audio_files(folder / "test")
+        del shares["test"]
+    if divided and (folder / "dev").is_dir():
+        result["dev"] = audio_files(folder / "dev")
+        del shares["dev"]
+    elif len({group(path) for path in files}) < min_groups:
+        del shares["dev"]
+    return result | split_by_group(files, group, shares, seed, str(rest))
 
 
 def hold_out_speakers(

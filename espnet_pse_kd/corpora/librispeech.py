@@ -9,6 +9,7 @@ from pathlib import Path
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.corpora.inventory import (
+    MIN_ROOMS_FOR_DEV,
     SPLITS,
     Utterance,
     check_files,
@@ -151,6 +152,7 @@ def prepare_librispeech(
     test_subsets: Sequence[str] = ("test*",),
     dev_speakers: int = 10,
     min_noise_seconds: float = 1.0,
+    simulated_dev_rooms: bool = True,
     full_check: bool = True,
     seed: int = 0,
     nj: int = 1,
@@ -168,6 +170,8 @@ def prepare_librispeech(
         test_subsets: likewise.
         dev_speakers: number of speakers to hold out.
         min_noise_seconds: shorter noise recordings are left out.
+        simulated_dev_rooms: the development set gets simulated rooms as well; it then
+            takes none of fewer than `MIN_ROOMS_FOR_DEV` measured rooms.
         full_check: decode every file, not only its header.
         seed: of the splits.
         nj: processes.
@@ -180,7 +184,8 @@ def prepare_librispeech(
         librispeech, train_subsets, dev_subsets, test_subsets, dev_speakers, seed
     )
     noises = split_folder(noise, recording_of, seed)
-    rooms = split_folder(rir, room_of, seed) if rir else {}
+    min_rooms = MIN_ROOMS_FOR_DEV if simulated_dev_rooms else 0
+    rooms = split_folder(rir, room_of, seed, min_rooms) if rir else {}
     paths = [u.path for split in SPLITS for u in speech[split]]
     paths += [p for split in SPLITS for p in noises[split] + rooms.get(split, [])]
     lengths = dict(zip(paths, check_files(paths, nj, full_check)))
@@ -210,5 +215,5 @@ def prepare_librispeech(
         )
         measured = folder / "rir" / "measured.scp"
         measured.unlink(missing_ok=True)
-        if rir:
+        if rir and rooms[split]:
             write_table(measured, {file_id(p, rir): p.resolve() for p in rooms[split]})
