@@ -16,6 +16,7 @@ import pytest
 from corpus_fixture import make_librispeech
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import butter, lfilter
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import simulate as command
@@ -43,6 +44,7 @@ from espnet_pse_kd.simulation.inventory import (
 from espnet_pse_kd.simulation.noises import cut_noise
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
 from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
+from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
 
 OPTIONS = SimulationOptions(clips_per_speaker=2, clip_seconds=(2.0, 3.0))
 ITS = {
@@ -302,12 +304,12 @@ def test_another_speed_is_another_voice_of_the_same_person(
     data: Path, tmp_path: Path
 ) -> None:
     base = load_inventory(data / "train")
-    inventory = load_inventory(data / "train", (0.8, 1.0))
+    inventory = load_inventory(data / "train", (Voice(0.8), OWN))
     assert len(inventory.speakers) == 2 * len(base.speakers)
     assert {inventory.persons[s] for s in inventory.speakers} == set(base.speakers)
     time = np.arange(32000) / 16000
     write_audio(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 1000 * time))
-    utt = next(iter(inventory.speeds))
+    utt = next(iter(inventory.voices))
     wavs = inventory.wavs | {utt: str(tmp_path / "tone.wav")}
     slow = replace(inventory, wavs=wavs)
     tone = read_pieces(slow, [Piece(utt, 8000, 16000)])
@@ -320,7 +322,7 @@ def test_another_speed_is_another_voice_of_the_same_person(
 
 
 def test_nobody_interferes_with_himself_at_another_speed(data: Path) -> None:
-    inventory = load_inventory(data / "train", (0.9, 1.0, 1.1))
+    inventory = load_inventory(data / "train", SimulationOptions().voices)
     clips = plan_clips(inventory, OPTIONS, 5)
     persons, options = inventory.persons, replace(OPTIONS, swap_enrolment=0.5)
     speeds = set()
@@ -341,7 +343,41 @@ def test_only_the_training_split_is_perturbed(dump: Path) -> None:
         assert perturbed == (name == "train")
 
 
-def test_speeds_are_checked() -> None:
+def test_formants_move_and_the_pitch_stays(data: Path) -> None:
+    time = np.arange(32000) / 16000
+    buzz = np.zeros(32000, np.float32)
+    buzz[::160] = 1.0  # 100 Hz
+    resonance = butter(2, [900, 1100], "bandpass", fs=16000)
+    vowel = lfilter(*resonance, buzz).astype(np.float32)
+    for ratio in (0.8, 1.2):
+        moved = move_formants(vowel, ratio)
+        assert moved.shape == vowel.shape and moved.dtype == np.float32
+        spectrum = np.abs(np.fft.rfft(moved * np.hanning(32000)))
+        assert abs(spectrum.argmax() / 2 - 1000 * ratio) <= 60
+        # All that sounds is still at harmonics of the pitch.
+        assert np.square(spectrum[::200]).sum() > 0.3 * np.square(spectrum).sum()
+    assert np.allclose(move_formants(vowel, 1.0), vowel, atol=1e-5)
+    assert not move_formants(np.zeros_like(time), 1.2).any()
+    for samples in (1, 200, 1024, 5000):
+        assert move_formants(vowel[:samples], 1.1).shape == (samples,)
+
+
+def test_other_formants_are_another_voice_of_the_same_person(data: Path) -> None:
+    options = SimulationOptions(speeds=(0.9, 1.0), formants=(1.0, 1.1))
+    inventory = load_inventory(data / "train", options.voices)
+    base = load_inventory(data / "train")
+    assert len(inventory.speakers) == 4 * len(base.speakers)
+    utt = next(iter(base.wavs))
+    names = [utt, f"sp0.9-{utt}", f"fm1.1-{utt}", f"sp0.9-fm1.1-{utt}"]
+    waves = [read_pieces(inventory, [Piece(name, 0, 8000)]) for name in names]
+    assert all(len(wave) == 8000 for wave in waves)
+    assert len({wave.tobytes() for wave in waves}) == 4
+    assert {inventory.persons[s] for s in inventory.speakers} == set(base.speakers)
+
+
+def test_speeds_and_formants_are_checked() -> None:
+    with pytest.raises(UserError, match="--formants 1.0 2.5"):
+        SimulationOptions(formants=(1.0, 2.5))
     with pytest.raises(UserError, match="--speeds 0.1 1.0"):
         SimulationOptions(speeds=(0.1, 1.0))
     with pytest.raises(UserError, match="low before high"):
@@ -456,6 +492,10 @@ def test_the_training_mix_can_be_told_afterwards(dump: Path) -> None:
         "speech at speeds 0.9, 1, 1.1; 12 samples of 4 s"
     )
     assert "simulation.json" in training_mix({})
+    voices = {"formants": [0.9, 1.0]}
+    assert "speeds 0.9, 1, 1.1, formants times 0.9, 1; 12" in training_mix(
+        options | voices
+    )
     more = {"noise_speed": [0.7, 1.4], "second_noise": 0.3, "equalizer": 6.0}
     assert (
         "noise at speeds 0.7..1.4; a second noise in 30 %; equalizers of +-6 dB; 12 "

@@ -14,6 +14,7 @@ from espnet_pse_kd.simulation.scenario import SimulationOptions
 HELP = {
     "seconds": "length of training and development samples, s",
     "speeds": "speeds of the training speech; each makes more voices of the speakers",
+    "formants": "ratios of the training speech's formants; each makes more voices",
     "noise_speed": "speeds of the training noise",
     "second_noise": "share of noisy training samples that get another noise as well",
     "equalizer": "random equalizer on every training sound, +- dB",

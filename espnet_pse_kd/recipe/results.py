@@ -561,7 +561,10 @@ def training_mix(options: Mapping[str, Any]) -> str:
             ("level", "level", "dBFS"),
         )
     ]
-    speeds = ", ".join(f"{speed:g}" for speed in options["speeds"])
+    voices = "speeds " + ", ".join(f"{speed:g}" for speed in options["speeds"])
+    if options.get("formants", [1]) != [1]:
+        ratios = ", ".join(f"{ratio:g}" for ratio in options["formants"])
+        voices += f", formants times {ratios}"
     augmentation = ""
     if options.get("noise_speed", [1, 1]) != [1, 1]:
         slow, fast = options["noise_speed"]
@@ -574,7 +577,7 @@ def training_mix(options: Mapping[str, Any]) -> str:
         augmentation += f"no room in {100 * options['dry_share']:.0f} %; "
     return (
         f"{', '.join(shares)} (b1: ITS share goes to TS2), {', '.join(ranges)}; "
-        f"speech at speeds {speeds}; {augmentation}"
+        f"speech at {voices}; {augmentation}"
         f"{options['sizes']['train']} samples of "
         f"{options['seconds']:g} s"
     )

@@ -31,6 +31,7 @@ from espnet_pse_kd.simulation.scenario import (
     draw_scored,
     draw_training,
 )
+from espnet_pse_kd.simulation.voices import OWN
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
 OPTIONS_FILE = "simulation.json"
@@ -43,8 +44,8 @@ def _plan(
     data_dir: Path, split: str, options: SimulationOptions, seed: int
 ) -> tuple[Inventory, dict[str, list[Clip]]]:
     torch.set_num_threads(1)
-    speeds = options.speeds if split == "train" else (1.0,)
-    inventory = load_inventory(data_dir / split, speeds)
+    voices = options.voices if split == "train" else (OWN,)
+    inventory = load_inventory(data_dir / split, voices)
     return inventory, plan_clips(inventory, options, seed)
 
 

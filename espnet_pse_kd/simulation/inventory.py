@@ -15,6 +15,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.corpora.inventory import MIN_SPEAKERS, room_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
+from espnet_pse_kd.simulation.voices import OWN, Voice
 
 MIN_SOURCE_SECONDS = 3.0
 """Recordings shorter than this are joined with the speaker's next ones."""
@@ -72,7 +73,7 @@ class Inventory:
         texts: transcript per utterance, where known.
         utts: utterances per speaker.
         sources: sources per speaker with at least two: who can be a target.
-        speeds: speed per utterance that is not played at its own.
+        voices: voice per utterance that is not played in its own.
         persons: recorded person behind each speaker.
         noises: path per noise recording, and their lengths.
         rooms: path per simulated room.
@@ -86,7 +87,7 @@ class Inventory:
     texts: dict[str, str]
     utts: dict[str, list[str]]
     sources: dict[str, list[Source]]
-    speeds: dict[str, float]
+    voices: dict[str, Voice]
     persons: dict[str, str]
     noises: dict[str, str]
     noise_samples: dict[str, int]
@@ -178,7 +179,7 @@ class _Speech(NamedTuple):
     genders: dict[str, str]
     texts: dict[str, str]
     utts: dict[str, list[str]]
-    speeds: dict[str, float]
+    voices: dict[str, Voice]
     persons: dict[str, str]
 
 
@@ -191,53 +192,46 @@ def _read_speech(folder: Path) -> _Speech:
         genders=_optional(folder / "spk2gender"),
         texts=_optional(folder / "text"),
         utts={speaker: line.split() for speaker, line in spk2utt.items()},
-        speeds={},
+        voices={},
         persons={speaker: speaker for speaker in spk2utt},
     )
 
 
-def _at_speeds(speech: _Speech, speeds: Sequence[float]) -> _Speech:
-    """Every speaker once per speed: another speed is another voice.
+def _in_voices(speech: _Speech, voices: Sequence[Voice]) -> _Speech:
+    """Every speaker once per voice, names as in `Voice.named`."""
 
-    Names as in Kaldi's ``perturb_data_dir_speed.sh``: ``sp0.9-SPEAKER``.
-    """
-
-    def renamed(table: dict[str, Any], speed: float) -> dict[str, Any]:
-        return {_name(key, speed): value for key, value in table.items()}
+    def renamed(table: dict[str, Any], voice: Voice) -> dict[str, Any]:
+        return {voice.named(key): value for key, value in table.items()}
 
     result = _Speech({}, {}, {}, {}, {}, {}, {})
-    for speed in speeds:
-        result.wavs.update(renamed(speech.wavs, speed))
-        result.genders.update(renamed(speech.genders, speed))
-        result.texts.update(renamed(speech.texts, speed))
-        result.persons.update(renamed(speech.persons, speed))
+    for voice in voices:
+        result.wavs.update(renamed(speech.wavs, voice))
+        result.genders.update(renamed(speech.genders, voice))
+        result.texts.update(renamed(speech.texts, voice))
+        result.persons.update(renamed(speech.persons, voice))
         for speaker, utts in speech.utts.items():
-            result.utts[_name(speaker, speed)] = [_name(utt, speed) for utt in utts]
+            result.utts[voice.named(speaker)] = [voice.named(utt) for utt in utts]
         for utt, samples in speech.samples.items():
-            result.samples[_name(utt, speed)] = int(samples / speed)
-            if speed != 1:
-                result.speeds[_name(utt, speed)] = speed
+            result.samples[voice.named(utt)] = int(samples / voice.speed)
+            if voice != OWN:
+                result.voices[voice.named(utt)] = voice
     return result
 
 
-def _name(key: str, speed: float) -> str:
-    return key if speed == 1 else f"sp{speed:g}-{key}"
-
-
 @functools.lru_cache(maxsize=3)
-def load_inventory(folder: Path, speeds: tuple[float, ...] = (1.0,)) -> Inventory:
+def load_inventory(folder: Path, voices: tuple[Voice, ...] = (OWN,)) -> Inventory:
     """Read ``data/<split>/`` (cached per process).
 
     Args:
         folder: ``data/<split>``.
-        speeds: speeds at which speech is played; each makes a further speaker of
-            every recorded person.
+        voices: in which speech is played; each makes a further speaker of every
+            recorded person.
 
     Raises:
         UserError: a table is missing or does not agree with the others, or there
             are too few speakers, or no room at all.
     """
-    speech = _at_speeds(_read_speech(folder / "speech"), speeds)
+    speech = _in_voices(_read_speech(folder / "speech"), voices)
     sources = {
         speaker: found
         for speaker, names in speech.utts.items()
@@ -289,15 +283,11 @@ def read_pieces(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
 
 
 def _read_piece(inventory: Inventory, piece: Piece) -> np.ndarray:
-    wav, speed = inventory.wavs[piece.utt], inventory.speeds.get(piece.utt)
-    if speed is None:
+    wav, voice = inventory.wavs[piece.utt], inventory.voices.get(piece.utt)
+    if voice is None:
         return read_audio(wav, piece.start, piece.frames)
-    import soxr
-
-    start, frames = int(piece.start * speed), max(1, int(piece.frames * speed))
-    played = soxr.resample(read_audio(wav, start, frames), speed, 1.0)
-    # The resampler's length is right up to a sample or two.
-    return np.pad(played, (0, max(0, piece.frames - len(played))))[: piece.frames]
+    start, frames = voice.recorded(piece.start), max(1, voice.recorded(piece.frames))
+    return voice.play(read_audio(wav, start, frames), piece.frames)
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ alone and in any order. Scenarios, ranges and constructions: docs/method.md, 4 a
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation.enrolment import Clip, admissible
 from espnet_pse_kd.simulation.inventory import Inventory, Piece, Source
 from espnet_pse_kd.simulation.mixing import equalizer
+from espnet_pse_kd.simulation.voices import Voice
 
 SCENARIOS = ("ts0", "ts1", "ts2", "ts3")
 CONSTRUCTIONS = ("drop_target", "swap_enrolment", "partial")
@@ -28,8 +30,9 @@ class SimulationOptions:
 
     Attributes:
         seconds: length of training and development samples.
-        speeds: speeds at which the training split's speech is played. Every person
-            is one speaker per speed: few voices are soon learnt by heart.
+        speeds: speeds at which the training split's speech is played. formants:
+            ratios by which its formants move besides. Every person is one speaker
+            per pair of them: few voices are soon learnt by heart.
         noise_speed: speeds at which the training split's noise is played: few
             noises are learnt by heart as well.
         second_noise: share of the training split's noisy samples in which another
@@ -56,6 +59,7 @@ class SimulationOptions:
 
     seconds: float = 4.0
     speeds: tuple[float, ...] = field(default=(0.9, 1.0, 1.1), metadata={"nargs": "+"})
+    formants: tuple[float, ...] = field(default=(1.0,), metadata={"nargs": "+"})
     noise_speed: tuple[float, float] = (1.0, 1.0)
     second_noise: float = 0.0
     equalizer: float = 0.0
@@ -87,9 +91,10 @@ class SimulationOptions:
             if isinstance(value, tuple) and list(value) != sorted(value):
                 given = " ".join(map(str, value))
                 raise UserError(f"--{name} {given}: give low before high")
-        if not all(0.5 <= speed <= 2 for speed in self.speeds):
-            given = " ".join(map(str, self.speeds))
-            raise UserError(f"--speeds {given}: give speeds from 0.5 to 2")
+        for name in ("speeds", "formants"):
+            if not all(0.5 <= ratio <= 2 for ratio in getattr(self, name)):
+                given = " ".join(map(str, getattr(self, name)))
+                raise UserError(f"--{name} {given}: give ratios from 0.5 to 2")
         if not 0.5 <= self.noise_speed[0] <= self.noise_speed[1] <= 2:
             given = " ".join(map(str, self.noise_speed))
             raise UserError(f"--noise_speed {given}: give two speeds from 0.5 to 2")
@@ -119,6 +124,12 @@ class SimulationOptions:
                 f"--seconds {self.seconds}: too short for pauses of {longest} s; "
                 "lengthen it or lower --pause_seconds and --partial_seconds"
             )
+
+    @property
+    def voices(self) -> tuple[Voice, ...]:
+        """The voices of the training split."""
+        pairs = itertools.product(self.speeds, self.formants)
+        return tuple(Voice(speed, formants) for speed, formants in pairs)
 
 
 @dataclass(frozen=True)
