@@ -1,10 +1,11 @@
 # make test: the tests.  make check: linters and types.  make bench: speed, beside other
-# projects'; options in BENCH, e.g. BENCH=--quick.  All make the environment if need be.
+# projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
+# the kept scores; options in FINDINGS.  All make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check bench format env clean
+.PHONY: test check bench findings format env clean
 
 env:
 	@local/setup_env.sh
@@ -20,6 +21,9 @@ check:
 
 bench:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
+
+findings:
+	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.findings $(FINDINGS)
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

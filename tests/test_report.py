@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from scores_fixture import METHODS, TRIALS, all_rows
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import report as command
@@ -19,45 +20,6 @@ from espnet_pse_kd.recipe.trials import find_systems, read_csv, write_csv
 
 RATE = 16000
 SETS = ("test_ts1", "test_ts2", "test_ts3")
-METHODS = ("b1", "b2", "s", "r_log")
-TRIALS = 6
-SHIFT = {"b1": 0.0, "b2": -1.0, "s": 0.5, "r_log": 0.5}
-"""What a method's SI-SDRi is above that of b1, in dB."""
-
-
-def row(system, seed, scenario, k, **figures):
-    """A row of scores.csv; its figures rise with ``k`` and with the system's shift."""
-    rng = np.random.default_rng([k, len(scenario)])
-    level = rng.normal() + SHIFT.get(system, 0.0)
-    return {
-        "system": system,
-        "seed": seed,
-        "set": f"test_{scenario}",
-        "uid": f"{scenario}_{k:02d}",
-        "scenario": scenario,
-        "seconds": 1.0,
-        "target": f"speaker{k // 2}",
-        "measured_room": "False",
-        "si_sdr": level,
-        "si_sdri": level,
-        "wrong_speaker": float(k in (2, 4)),
-        "tsos": 0.1 + 0.01 * k,
-        "deletion": 0.05,
-        "leakage_reduction": 20 + k + 2 * SHIFT.get(system, 0.0),
-        **figures,
-    }
-
-
-def all_rows():
-    rows = []
-    for scenario in ("ts1", "ts2", "ts3"):
-        undefined = dict.fromkeys(("si_sdr", "si_sdri", "wrong_speaker", "tsos"), None)
-        undefined |= {"deletion": None}
-        figures = undefined if scenario == "ts3" else {}
-        for system, seed in (("noisy", ""), ("clean", ""), *((m, 0) for m in METHODS)):
-            for k in range(TRIALS):
-                rows.append(row(system, seed, scenario, k, **figures))
-    return rows
 
 
 @pytest.fixture

@@ -210,16 +210,7 @@ def main_table(scores: Scores) -> Table:
         if scenario in present
         for column in results.main_columns(scenario)
     ]
-    rows = []
-    for name in scores.names("system"):
-        cells = []
-        for scenario, column in columns:
-            part = scores.select(system=name, scenario=scenario)
-            speakers = len(set(part.speakers()))
-            cells.append(results.cell(column, part.interval(column), speakers))
-        rows.append([name, *cells])
-    header = ["system", *(f"{s.upper()} {c.title}" for s, c in columns)]
-    return Table("Main figures", header, rows)
+    return results.side_by_side("Main figures", scores, columns)
 
 
 def judge(system: System, signals: Signals, posterior: np.ndarray) -> Judgement:

@@ -10,7 +10,7 @@ import math
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,10 @@ MAIN_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, medi
 """Columns that are also shown by kind of room and as differences between systems."""
 CONTROLS = ("c_shuffle", "c_shift", "c_constant", "r_log")
 """Methods that ``s`` must beat before its gate has shown anything (docs/method.md)."""
-PAIRS = (("s", "b2"), ("b2", "b1"), *(("s", control) for control in CONTROLS))
+PAIRS = (
+    *(("s", "b2"), ("b2", "b1"), ("b3", "b2"), ("h", "b2")),
+    *(("s", control) for control in CONTROLS),
+)
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,13 @@ class Scores:
 
     def select(self, **wanted: str) -> Scores:
         """Rows whose columns have the wanted texts."""
-        return self._of(
-            [
-                row
-                for row in self.rows
-                if all(row[name] == text for name, text in wanted.items())
-            ]
+        return self.where(
+            lambda row: all(row[name] == text for name, text in wanted.items())
         )
+
+    def where(self, wanted: Callable[[Mapping[str, str]], bool]) -> Scores:
+        """Rows of which ``wanted`` is true."""
+        return self._of([row for row in self.rows if wanted(row)])
 
     @classmethod
     def _of(cls, rows: list[dict[str, str]]) -> Scores:
@@ -308,10 +311,38 @@ def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Tab
     return tables
 
 
+def columns_called(titles: Collection[str], scenario: str) -> list[Column]:
+    """The columns with these titles that a scenario has, in the tables' order."""
+    every = (column for columns in TABLES.values() for column in columns)
+    return [c for c in every if c.title in titles and scenario in c.scenarios]
+
+
 def main_columns(scenario: str) -> list[Column]:
     """The few columns that answer the paper's question in a scenario."""
-    every = (column for columns in TABLES.values() for column in columns)
-    return [c for c in every if c.title in MAIN_TITLES and scenario in c.scenarios]
+    return columns_called(MAIN_TITLES, scenario)
+
+
+def side_by_side(
+    title: str, scores: Scores, columns: Sequence[tuple[str, Column]]
+) -> Table:
+    """One row per system, over all its seeds; columns of several scenarios.
+
+    Args:
+        title: of the table.
+        scores: of all systems.
+        columns: scenario and column of each cell.
+    """
+    rows = []
+    for name in scores.names("system"):
+        cells = []
+        for scenario, column in columns:
+            part = scores.select(system=name, scenario=scenario)
+            speakers = len(set(part.speakers()))
+            cells.append(cell(column, part.interval(column), speakers))
+        seeds = " ".join(scores.select(system=name).names("seed"))
+        rows.append([name, seeds or DASH, *cells])
+    header = ["system", "seeds", *(f"{s.upper()} {c.title}" for s, c in columns)]
+    return Table(title, header, rows)
 
 
 def card_table(title: str, scenario: str, systems: Mapping[str, Scores]) -> Table:
@@ -454,8 +485,13 @@ def effort_cells(folder: Path) -> list[str]:
     folders = [folder, *filter(None, [trunk_of(folder)])]
     steps = [str(training_facts(one).get("steps", DASH)) for one in folders]
     walls = [read_json(one / "run.json").get("wall_seconds") for one in folders]
-    minutes = [DASH if wall is None else f"{wall / 60:.1f} min" for wall in walls]
-    return [" + ".join(steps), " + ".join(minutes)]
+    return [" + ".join(steps), " + ".join(_duration(wall) for wall in walls)]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return DASH
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
 def gate_cell(closed: float | None) -> str:
@@ -607,16 +643,23 @@ def write_results(
     lines += [f"- training mix: {training_mix}", *(f"- {note}" for note in NOTES), ""]
     for one in experiment_table(systems) + teacher_table(expdir):
         lines += one.markdown(level=2)
-    lines += _section("Paired differences", difference_tables(scores))
-    for scenario, meaning in SCENARIOS.items():
-        title = f"{scenario.upper()}: {meaning}"
-        lines += _section(title, scenario_tables(scores, scenario))
+    lines += score_lines(scores)
     with atomic_open(output) as file:
         file.write("\n".join(lines).rstrip() + "\n")
 
 
-def _section(title: str, tables: Sequence[Table]) -> list[str]:
+def score_lines(scores: Scores) -> list[str]:
+    """Markdown of all that the scores say: differences, then every scenario."""
+    lines = section("Paired differences", difference_tables(scores))
+    for scenario, meaning in SCENARIOS.items():
+        title = f"{scenario.upper()}: {meaning}"
+        lines += section(title, scenario_tables(scores, scenario))
+    return lines
+
+
+def section(title: str, tables: Sequence[Table], level: int = 2) -> list[str]:
     """Markdown of a heading and its tables; nothing where there are none."""
     if not tables:
         return []
-    return [f"## {title}", "", *(line for one in tables for line in one.markdown())]
+    body = [line for table in tables for line in table.markdown(level + 1)]
+    return [f"{'#' * level} {title}", "", *body]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import hashlib
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -258,13 +262,31 @@ def duration(signals: Signals) -> float:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows atomically; columns in order of first appearance, NaN as empty."""
+    """Write rows atomically; columns in order of first appearance, NaN as empty.
+
+    A name that ends in ``.gz`` compresses; equal rows give equal files.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_open(path) as file:
+    with _open_csv(path) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+@contextlib.contextmanager
+def _open_csv(path: Path) -> Iterator[IO[str]]:
+    if path.suffix != ".gz":
+        with atomic_open(path) as file:
+            yield file
+        return
+    # Neither the name nor the time of writing goes into the file.
+    with (
+        atomic_open(path, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as text,
+    ):
+        yield text
 
 
 def _cell(value: Any) -> Any:
@@ -274,6 +296,16 @@ def _cell(value: Any) -> Any:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read the rows that `write_csv` wrote, as strings."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """Read the rows that `write_csv` wrote, as strings.
+
+    Raises:
+        UserError: the file is compressed and damaged.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path}: not a whole gzip file ({error}); write it again"
+        ) from None

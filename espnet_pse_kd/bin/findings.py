@@ -1,0 +1,67 @@
+"""Render docs/findings.md, its figure and tables from score files; trains nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from espnet_pse_kd.errors import UserError, one_line
+
+KEPT = Path("docs/measured")
+"""Scores and records of the finished runs, from the repository's root."""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--scores",
+        type=Path,
+        nargs="+",
+        default=[KEPT / "scores.csv.gz"],
+        help="scores.csv of stage 7, also compressed; several, as one per seed, join",
+    )
+    add(
+        "--exp",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of the experiments; default: records.json beside the scores",
+    )
+    add("--output", type=Path, default=Path("docs/findings.md"), help="page to fill")
+    add(
+        "--figure",
+        type=Path,
+        default=Path("docs/images/operating_curve.svg"),
+        help="SVG to write",
+    )
+    add("--results", type=Path, help="page to fill with every table, if wanted")
+    add("--keep", type=Path, help="folder for joined scores and records, if wanted")
+    return parser
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    from espnet_pse_kd.recipe import findings
+    from espnet_pse_kd.recipe.results import Scores
+
+    if args.figure.suffix != ".svg":
+        raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
+    rows = findings.join_scores(args.scores)
+    if args.exp:
+        records = findings.collect_records(args.exp, Scores(rows))
+    else:
+        records = findings.read_records(args.scores[0].parent / findings.RECORDS)
+    findings.write_findings(rows, records, args.output, args.figure, args.results)
+    if args.keep:
+        findings.keep(args.keep, rows, records)
+    print(f"page: {args.output}; figure: {args.figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The measured part of docs/findings.md, from score files of a tiny test set."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from scores_fixture import all_rows
+
+from espnet_pse_kd.bin import findings as command
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import findings, results
+from espnet_pse_kd.recipe.results import Scores
+from espnet_pse_kd.recipe.trials import read_csv, write_csv
+
+PAGE = "# Title\n\nBy hand.\n\n{}\nout of date\n{}\n\nAlso by hand.\n"
+
+
+def rows_of(seed):
+    """The rows of a run with one training seed; another seed, other figures."""
+    rows = [row for row in all_rows() if row["scenario"] != "ts0"]
+    for row in rows:
+        row["interferer"] = "" if row["scenario"] == "ts1" else "another"
+        if row["seed"] == 0:
+            row["seed"] = seed
+            row["leakage_reduction"] += seed
+    return rows
+
+
+def write_experiment(folder, method, seed):
+    write_table(folder / "enhanced_test_ts1/spk1.scp", {"a": "b"})
+    run = {"method": method, "config": "x", "seed": seed}
+    run |= {"commit": f"c0ffee{seed}", "wall_seconds": 5400.0}
+    (folder / "run.json").write_text(json.dumps(run))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Two runs' score files, one compressed, their experiments, and the pages."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "zero.csv", rows_of(0))
+    write_csv(tmp_path / "one.csv.gz", rows_of(1))
+    for seed in (0, 1):
+        for method in ("b1", "b2", "s", "r_log"):
+            write_experiment(tmp_path / f"exp/pse_x_{method}_seed{seed}", method, seed)
+    for name in ("docs/findings.md", "RESULTS.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(PAGE.format(findings.BEGIN, findings.END))
+    return tmp_path
+
+
+def run(*options):
+    command.main(list(options))
+
+
+FILES = (Path("zero.csv"), Path("one.csv.gz"))
+BOTH = ("--scores", *map(str, FILES))
+
+
+def test_page_is_filled_between_its_markers(root):
+    run(*BOTH, "--exp", "exp", "--results", "RESULTS.md")
+    text = (root / "docs/findings.md").read_text()
+    assert text.startswith("# Title\n\nBy hand.\n") and "out of date" not in text
+    assert text.endswith(f"{findings.END}\n\nAlso by hand.\n")
+    assert "![Operating curve](images/operating_curve.svg)" in text
+    assert b"<svg" in (root / "docs/images/operating_curve.svg").read_bytes()
+    experiment = "|`pse_x_s_seed1`|s|1|-|1.5 h|c0ffee1|-|-|"
+    [table] = results.difference_table(Scores(findings.join_scores(FILES)), "ts2")
+    for expected in (
+        "|system|seeds|TS1 SI-SDRi dB, median|",
+        "training seeds 0, 1",
+        "trials TS0 0, TS1 6, TS2 6, TS3 6",
+        experiment,
+        *(f"|{'|'.join(row)}|" for row in table.rows),
+    ):
+        assert expected in text
+    every = (root / "RESULTS.md").read_text()
+    assert "## TS2: target + interferer + noise" in every and experiment in every
+    [digest] = {line for line in text.splitlines() if "digest" in line}
+    assert digest in every
+
+
+def test_headline_is_over_all_seeds(root):
+    scores = Scores(findings.join_scores(FILES))
+    table = findings.headline_table(scores)
+    lines = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert lines["s"]["seeds"] == "0 1" and lines["noisy"]["seeds"] == "-"
+    # 20 + k + 2 * 0.5 + seed: the median of 21..26 and of 22..27 together.
+    assert lines["s"]["TS3 reduction dB, median"].startswith("24.0 [")
+    assert lines["s"]["TS2 TSOS %"].startswith("12.5 [")
+    assert lines["s"]["TS2 wrong speaker %"].startswith("33.3 [")
+
+
+def test_reference_rows_are_joined_once(root):
+    rows = findings.join_scores(FILES)
+    noisy = [row for row in rows if row["system"] == "noisy"]
+    assert len(noisy) == 18
+    assert len([row for row in rows if row["system"] == "s"]) == 36
+
+
+def test_kept_scores_render_the_same_page(root):
+    run(*BOTH, "--exp", "exp", "--keep", "docs/measured")
+    page, figure = root / "docs/findings.md", root / "docs/images/operating_curve.svg"
+    before = page.read_text(), figure.read_bytes()
+    packed = (root / "docs/measured/scores.csv.gz").read_bytes()
+    run()  # the defaults are what was kept
+    assert (page.read_text(), figure.read_bytes()) == before
+    run("--keep", "docs/measured")
+    assert (root / "docs/measured/scores.csv.gz").read_bytes() == packed
+
+
+def test_compressed_rows_are_the_plain_ones(root):
+    write_csv(root / "plain.csv", rows_of(1))
+    assert read_csv(root / "plain.csv") == read_csv(root / "one.csv.gz")
+    with gzip.open(root / "one.csv.gz", "rt") as file:
+        assert file.read() == (root / "plain.csv").read_text()
+
+
+def cut(root):
+    path = root / "one.csv.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def other_trials(root):
+    rows = rows_of(1)
+    for row in rows:
+        row["target"] = f"{row['target']}x"
+    write_csv(root / "one.csv.gz", rows)
+
+
+def same_seed(root):
+    rows = rows_of(0)
+    rows[-1]["leakage_reduction"] = 1.0
+    write_csv(root / "one.csv.gz", rows)
+
+
+def no_markers(root):
+    (root / "docs/findings.md").write_text("By hand.\n")
+
+
+def wrong_order(root):
+    page = PAGE.format(findings.END, findings.BEGIN)
+    (root / "docs/findings.md").write_text(page)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "options", "message"),
+    [
+        (cut, BOTH, "one.csv.gz: not a whole gzip file"),
+        (other_trials, BOTH, "ts1_00 is another trial than in the files before"),
+        (same_seed, BOTH, "system r_log, seed 0 has other scores"),
+        (no_markers, BOTH, "docs/findings.md: needs one line <!-- measured: begin"),
+        (wrong_order, BOTH, "docs/findings.md: needs one line <!-- measured: begin"),
+        (None, ("--scores", "no.csv"), "no.csv: no such file; run stage 7 first"),
+        (None, (*BOTH, "--exp", "none"), "--exp none: no such folder"),
+        (None, (*BOTH, "--figure", "x.png"), "--figure x.png: give a name that ends"),
+        (None, (*BOTH, "--results", "R.md"), "R.md: no such file; write it with"),
+    ],
+)
+def test_bad_input_is_one_line(root, capsys, break_it, options, message):
+    if break_it:
+        break_it(root)
+    if "--exp" not in options:
+        options = (*options, "--exp", "exp")
+    before = (root / "docs/findings.md").read_text()
+    with pytest.raises(SystemExit) as status:
+        run(*options)
+    assert status.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert (root / "docs/findings.md").read_text() == before
+
+
+def test_every_training_needs_its_experiment(root):
+    scores = Scores(findings.join_scores(FILES))
+    (root / "exp/pse_x_s_seed1/enhanced_test_ts1/spk1.scp").unlink()
+    with pytest.raises(UserError, match="no experiment 's' of seed 1"):
+        findings.collect_records([root / "exp"], scores)
+
+
+def test_no_score_file_and_no_records(root):
+    write_csv(root / "x.csv", [{"uid": "a"}])
+    with pytest.raises(UserError, match="it lacks 'interferer'"):
+        findings.join_scores([root / "x.csv"])
+    with pytest.raises(UserError, match="give --exp"):
+        findings.read_records(root / "records.json")
+    (root / "records.json").write_text('[{"heading": 1}]')
+    with pytest.raises(UserError, match="not a list of tables"):
+        findings.read_records(root / "records.json")
