@@ -250,6 +250,54 @@ def test_paired_differences_use_shared_trials_whatever_their_order(scores):
     assert interval.value == pytest.approx(1.5, abs=1e-3)
 
 
+def with_voices(scores):
+    """Trials 4 and 5 have the most similar voices; trials 0, 2, 4 are of one sex."""
+    for row in scores.rows:
+        k, mixed = int(row["uid"][-2:]), row["scenario"] != "ts1"
+        row["voice_similarity"] = f"{k / 10}" if mixed else ""
+        row["same_gender"] = str(k % 2 == 0) if mixed else ""
+    return scores
+
+
+def test_strata_of_the_voices(scores):
+    scenario = with_voices(scores).select(scenario="ts2")
+    parts = results.strata(scenario)
+    assert set(parts) == {"By sex", "By voice"}  # all rooms are simulated
+    assert {row["uid"] for row in parts["By voice"]["similar voices"].rows} == {
+        "ts2_04",
+        "ts2_05",
+    }
+    tables = {t.title: t for t in results.stratum_tables(scenario, "ts2")}
+    lines = {row[0]: row for row in tables["By voice"].rows}
+    assert lines["s, similar voices"][2] == "2" and lines["b1, other voices"][2] == "4"
+    column = tables["By voice"].header.index("TSOS %")
+    assert lines["s, similar voices"][column].startswith("14.5 [")
+    assert [row[0] for row in tables["By sex"].rows[:2]] == [
+        "noisy, same sex",
+        "noisy, other sex",
+    ]
+    assert results.strata(scores.select(scenario="ts1")) == {}
+
+
+def test_similar_trials_are_the_same_for_every_system(scores):
+    rows = with_voices(scores).select(scenario="ts3").rows
+    # Another system has trial 5 alone: that must not move the third.
+    extra = [{**rows[5], "system": "x", "seed": str(n)} for n in range(20)]
+    parts = results.strata(Scores(rows + extra))["By voice"]
+    similar = parts["similar voices"].select(system="s").rows
+    assert [row["uid"] for row in similar] == ["ts3_04", "ts3_05"]
+
+
+def test_differences_in_strata(scores):
+    tables = results.stratum_differences(with_voices(scores), "ts3")
+    assert [table.title for table in tables] == [
+        "Differences by sex",
+        "Differences by voice",
+    ]
+    assert ["s - b2, similar voices", "**3.00 [3.00, 3.00]**"] in tables[1].rows
+    assert len(tables[1].rows) == 2 * 3
+
+
 @pytest.mark.parametrize(
     ("text", "value", "interval", "bold"),
     [

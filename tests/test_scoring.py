@@ -8,9 +8,10 @@ import pytest
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import score
+from espnet_pse_kd.enrolment import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.recipe import asr_scoring, results, scoring
+from espnet_pse_kd.recipe import asr_scoring, results, scoring, voices
 from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
 from espnet_pse_kd.recipe.trials import (
     REFERENCE_ROWS,
@@ -240,6 +241,37 @@ def test_results(run, root):
     assert values["speakers"] == values["trials"] == "2"
     third = text[text.index("## TS3") :]
     assert "SI-SDR" not in third and "TSOS" not in third and "reduction dB" in third
+
+
+def test_likeness_of_voices_joins_finished_scores(run, root, monkeypatch):
+    before = run()
+    assert {row["voice_similarity"] for row in before.values()} == {""}
+    path = root / "dump/raw/test_ts2/trials.jsonl"
+    facts = [json.loads(line) for line in path.read_text().splitlines()]
+    for fact, other in zip(facts, ("carl", "nobody"), strict=True):
+        fact["interferer"] = other
+    path.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
+    run()
+    common = np.array([9.0, 0, 0])
+    vectors = [[0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.2]] + common
+    speakers = ["anna", "anna", "ben", "carl"]
+    names = [f"clip{k}" for k in range(4)]
+    EnrolmentVectors(names, speakers, names, vectors).save(
+        root / "dump/enroll/test/vectors.npz"
+    )
+    monkeypatch.setattr(scoring, "_score_job", lambda job: pytest.fail("scored again"))
+    rows = run()
+    # Centred on the three speakers' mean (0.6, 0.4): (0.4, -0.4), (0.2, -0.2).
+    assert number(rows["s", "ts2_00"], "voice_similarity") == pytest.approx(1.0)
+    assert rows["s", "ts2_01"]["voice_similarity"] == ""  # an interferer unknown
+    assert rows["s", "ts1_00"]["voice_similarity"] == ""  # no interferer
+
+
+def test_speakers_without_direction_are_not_alike():
+    one = EnrolmentVectors(["a"], ["anna"], ["a"], np.ones((1, 4)))
+    directions = voices.speaker_directions(one)
+    assert voices.similarity(directions, "anna", "anna") == 0
+    assert math.isnan(voices.similarity(directions, "anna", "none"))
 
 
 def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):

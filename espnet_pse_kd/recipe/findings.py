@@ -185,7 +185,7 @@ def measured_lines(
         source: see `source_line`.
         picture: address of the operating curve, seen from the page; "" for none.
     """
-    lines = [source, "", *(f"- {note}" for note in results.NOTES[:3]), ""]
+    lines = [source, "", *(f"- {note}" for note in results.NOTES[:4]), ""]
     lines += headline_table(scores).markdown()
     lines += results.section(
         "Paired differences", results.difference_tables(scores), level=3
@@ -195,7 +195,8 @@ def measured_lines(
         lines += ["Every point stands with its 95 % intervals.", ""]
     for scenario in ("ts2", "ts3"):
         chosen = scores.select(scenario=scenario)
-        tables = results.room_table(chosen, scenario) if chosen.rows else []
+        tables = results.stratum_tables(chosen, scenario)
+        tables += results.stratum_differences(chosen, scenario)
         lines += results.section(f"Strata of {scenario.upper()}", tables, level=3)
     return lines + [line for table in records for line in table.markdown()]
 

@@ -137,12 +137,21 @@ NOTES = (
     "draws; bold where the interval leaves zero out",
     "TSOS is the scale-free form over target-active frames unless stated; an oracle "
     "Wiener mask scores on it too",
+    "similar voices: the third of a scenario's trials whose two speakers have the most "
+    "similar mean enrolment vectors (cosine, the mean of all speakers taken off)",
     "WER and DEL: one ASR for all rows, best CTC path, no language model",
     "DNSMOS: a fixed subset of the trials",
 )
 """What a reader of the tables must know."""
 
-STRATA = {"False": "simulated", "True": "measured"}
+STRATA = {
+    "By room": ("measured_room", {"False": "simulated", "True": "measured"}),
+    "By sex": ("same_gender", {"True": "same sex", "False": "other sex"}),
+    "By voice": ("similar", {"True": "similar voices", "False": "other voices"}),
+}
+"""Titles of the tables of parts of the trials; their column and its texts in words."""
+SIMILAR_PART = 1 / 3
+"""Part of the trials with an interferer whose voices count as similar."""
 MAIN_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, median")
 """Columns that are also shown by kind of room and as differences between systems."""
 CONTROLS = ("c_shuffle", "c_shift", "c_constant", "r_log")
@@ -288,7 +297,7 @@ def scenario_tables(scores: Scores, scenario: str) -> list[Table]:
     if not chosen.rows:
         return []
     tables = question_tables(chosen, scenario, word_note(scores, scenario))
-    return [*tables, *room_table(chosen, scenario)]
+    return [*tables, *stratum_tables(chosen, scenario)]
 
 
 def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Table]:
@@ -354,19 +363,83 @@ def card_table(title: str, scenario: str, systems: Mapping[str, Scores]) -> Tabl
     return Table(title, header, rows)
 
 
-def room_table(scores: Scores, scenario: str) -> list[Table]:
-    """The main figures by kind of room, where a scenario has both kinds."""
-    if len(scores.names("measured_room")) < 2:
-        return []
+def mark_similar(scores: Scores) -> Scores:
+    """The trials with an interferer, their column ``similar`` saying True or False.
+
+    Args:
+        scores: of one scenario. Trials, not rows, decide where the similar third
+            begins, so that every system has the same ones.
+    """
+    known = {
+        (row["set"], row["uid"]): float(text)
+        for row in scores.rows
+        if (text := row.get("voice_similarity"))
+    }
+    if not known:
+        return scores.where(lambda row: False)
+    limit = np.quantile([*known.values()], 1 - SIMILAR_PART)
+    return Scores(
+        [
+            {**row, "similar": str(bool(known[key] >= limit))}
+            for row in scores.rows
+            if (key := (row["set"], row["uid"])) in known
+        ]
+    )
+
+
+def strata(scores: Scores) -> dict[str, dict[str, Scores]]:
+    """Parts of one scenario's trials, by title and name, where there are several."""
+    divided = {}
+    for title, (column, names) in STRATA.items():
+        whole = mark_similar(scores) if column == "similar" else scores
+        if not all(column in row for row in whole.rows):
+            continue
+        parts = {
+            name: part
+            for text, name in names.items()
+            if (part := whole.select(**{column: text})).rows
+        }
+        if len(parts) > 1:
+            divided[title] = parts
+    return divided
+
+
+def stratum_tables(scores: Scores, scenario: str) -> list[Table]:
+    """The main figures by kind of room, sex and likeness of the voices."""
     columns = main_columns(scenario)
-    rows = [
-        _row(f"{system}, {name}", chosen, columns, [])
-        for system in scores.names("system")
-        for key, name in STRATA.items()
-        if (chosen := scores.select(system=system, measured_room=key)).rows
-    ]
-    header = ["system, room", "speakers", "trials", *(c.title for c in columns)]
-    return [Table("By room", header, rows)]
+    tables = []
+    for title, parts in strata(scores).items():
+        rows = [
+            _row(f"{system}, {name}", chosen, columns, [])
+            for system in scores.names("system")
+            for name, part in parts.items()
+            if (chosen := part.select(system=system)).rows
+        ]
+        header = [f"system, {title.removeprefix('By ')}", "speakers", "trials"]
+        header += [column.title for column in columns]
+        tables.append(Table(title, header, rows))
+    return tables
+
+
+def stratum_differences(scores: Scores, scenario: str) -> list[Table]:
+    """`difference_table` of the parts of a scenario's trials, a table per division."""
+    tables = []
+    for title, parts in strata(scores.select(scenario=scenario)).items():
+        found = [
+            (name, table)
+            for name, part in parts.items()
+            for table in difference_table(part, scenario)
+        ]
+        rows = [
+            [f"{pair}, {name}", *cells]
+            for name, table in found
+            for pair, *cells in table.rows
+        ]
+        if rows:
+            tables.append(
+                Table(f"Differences {title.lower()}", found[0][1].header, rows)
+            )
+    return tables
 
 
 def comparisons(systems: Sequence[str]) -> list[tuple[str, str]]:

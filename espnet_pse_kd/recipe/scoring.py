@@ -34,6 +34,7 @@ from espnet_pse_kd.recipe.trials import (
     read_json,
     write_csv,
 )
+from espnet_pse_kd.recipe.voices import add_similarity, vectors_file
 
 FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
 """Facts of a trial that go into its row of scores."""
@@ -253,7 +254,8 @@ def score_all(
     """Score every row on every set, then gather ``exp/scores.csv``.
 
     Where ``asr.csv`` (see `recipe.asr_scoring`) lies beside a ``scores.csv``, its word
-    errors join the rows.
+    errors join the rows. How alike the voices are joins them as well: it is a fact of
+    the speakers, not of an output, so that it needs no scoring.
 
     Returns:
         Path of ``exp/scores.csv``.
@@ -266,7 +268,9 @@ def score_all(
             if not system.is_reference and not (folder / "spk1.scp").is_file():
                 continue
             score_set(system, test_set, dumpdir, dnsmos_trials, nj)
-            rows += _join_words(read_csv(folder / "scores.csv"), folder / "asr.csv")
+            own = read_csv(folder / "scores.csv")
+            add_similarity(own, vectors_file(dumpdir, test_set))
+            rows += _join_words(own, folder / "asr.csv")
     path = expdir / "scores.csv"
     write_csv(path, rows)
     return path
