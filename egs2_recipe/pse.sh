@@ -68,6 +68,8 @@ asr_opts=
 inference_model=valid.loss.best.pth
 download_model=
 dnsmos_trials=12
+dry_blends=
+dry_blend_methods=
 results=
 report=
 hf_repo=
@@ -141,6 +143,9 @@ Training
 Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
+    --dry_blends        # Amplitudes a, e.g. "0.05 0.1 0.2": also score the output plus a times
+                        # the mixture
+    --dry_blend_methods # Systems for that (default: the last of --methods)
     --download_model    # Shared model to enhance and score instead of training: tag of the
                         # model zoo, Hugging Face repository, zip or folder
     --results           # Table to write (default: RESULTS.md in --expdir)
@@ -193,10 +198,19 @@ trains_asr() {
 }
 
 check_options() {
-    local number
+    local number method
     for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
+    done
+    for number in ${dry_blends}; do
+        [[ ${number} =~ ^(0?\.[0-9]*[1-9][0-9]*|1)$ ]] ||
+            die "--dry_blends ${number}: give numbers above 0, at most 1"
+    done
+    # A shared model has a name of its own, which is not known yet.
+    for method in ${dry_blend_methods}; do
+        [ -n "${download_model}" ] || [[ " ${methods} " == *" ${method} "* ]] ||
+            die "--dry_blend_methods ${method}: choose from ${methods}"
     done
     [ "${stop_stage}" -le 9 ] || die "--stop_stage ${stop_stage}: the last stage is 9"
     [ "${stop_stage}" -lt 9 ] || [ -n "${hf_repo}" ] ||
@@ -424,6 +438,9 @@ fi
 
 if runs 7; then
     begin 7 "scores -> ${results}"
+    if [ -z "${dry_blend_methods}" ] && [ -z "${download_model}" ]; then
+        dry_blend_methods=${methods##* }
+    fi
     # shellcheck disable=SC2086
     if [ -n "${asr_model}" ] || trains_asr; then
         job asr_score "${python}" -m espnet_pse_kd.bin.asr_score \
@@ -433,7 +450,8 @@ if runs 7; then
     # shellcheck disable=SC2086
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
-        --dnsmos_trials "${dnsmos_trials}" --results "${results}" \
+        --dnsmos_trials "${dnsmos_trials}" --dry_blends ${dry_blends} \
+        --dry_blend_methods ${dry_blend_methods} --results "${results}" \
         --command "${command_line}"
     judge=()
     [ ! -f "${pvad_exp}/valid.loss.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")

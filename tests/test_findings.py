@@ -117,6 +117,18 @@ def test_compressed_rows_are_the_plain_ones(root):
         assert file.read() == (root / "plain.csv").read_text()
 
 
+def test_dry_blends_have_a_table_and_a_line(root):
+    rows = rows_of(0)
+    blends = [{**row, "system": "s+0.1x"} for row in rows if row["system"] == "s"]
+    write_csv(root / "zero.csv", rows + blends)
+    run("--scores", "zero.csv", "--exp", "exp")
+    text = (root / "docs/findings.md").read_text()
+    before, _, after = text.partition("#### Dry blends")
+    assert after.count("|s+0.1x|0|") == 1 and "|s+0.1x|" not in before
+    figure = (root / "docs/images/operating_curve.svg").read_text()
+    assert "s + a x" in figure  # matplotlib names the texts in comments
+
+
 def cut(root):
     path = root / "one.csv.gz"
     path.write_bytes(path.read_bytes()[:-30])

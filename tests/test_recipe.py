@@ -114,7 +114,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_all_stages_give_scores_tables_and_packs(reference):
     exp = reference / "exp"
     systems = {row["system"] for row in scores(reference)}
-    assert systems == {"noisy", "clean", "wiener", "root_wiener", "b1", "s"}
+    assert systems == {"noisy", "clean", "wiener", "root_wiener", "b1", "s", "s+0.2x"}
     results = (reference / "RESULTS.md").read_text()
     assert "- command: `./run.sh '--preset' 'debug'" in results
     assert all(f"|{n}_" in results for n in range(1, 9)), "a stage has no wall time"

@@ -206,6 +206,19 @@ def test_operating_panels_have_the_systems_and_the_input(scores):
     assert points["b2"].y.value == pytest.approx(12.5)  # per cent
 
 
+def test_dry_blends_are_a_line_of_the_curve_and_in_no_other_table(recipe, scores):
+    blend = [{**r, "system": "s+0.1x"} for r in scores.rows if r["system"] == "s"]
+    every = Scores([*scores.rows, *blend])
+    points = report.operating_panels(every)[0].points
+    assert [p.dry for p in points if p.name == "s"] == [0, 0.1]
+    assert {p.name for p in points} == {"noisy", *METHODS}
+    tables = [report.main_table(every), *results.scenario_tables(every, "ts2")]
+    tables += results.difference_tables(every)
+    assert not any("+" in row[0] for table in tables for row in table.rows)
+    write_csv(recipe / "exp/scores.csv", every.rows)
+    assert "s+0.1x" not in "".join(Page(write(recipe)).text).replace("`s+0.1x`:", "")
+
+
 def test_training_curves_keep_the_last_run_of_an_epoch(recipe):
     curves = report.training_curves(find_systems(recipe / "exp", SETS), None)
     loss = {curve.name: curve for curve in curves["Validation loss"]}

@@ -16,6 +16,8 @@ from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
 from espnet_pse_kd.recipe.trials import (
     REFERENCE_ROWS,
     System,
+    blend_parts,
+    dry_blends,
     find_systems,
     load_trials,
     read_csv,
@@ -241,6 +243,66 @@ def test_results(run, root):
     assert values["speakers"] == values["trials"] == "2"
     third = text[text.index("## TS3") :]
     assert "SI-SDR" not in third and "TSOS" not in third and "reduction dB" in third
+
+
+def test_dry_blends_are_scored_from_the_outputs(run, root):
+    before = run()
+    rows = run("--dry_blends", "0.1", "0.5")
+    assert {key: row for key, row in rows.items() if "+" not in key[0]} == before
+    assert {name for name, _ in rows} - {n for n, _ in before} == {"s+0.1x", "s+0.5x"}
+    assert rows["s+0.1x", "ts1_00"]["seed"] == "1"
+    # The interferer is 0.1 of what it was in the output, and comes back with the rest.
+    leak = {n: number(rows[n, "ts3_00"], "leakage_reduction") for n, _ in rows}
+    assert leak["s+0.1x"] == pytest.approx(14, abs=0.5)
+    assert leak["s+0.5x"] == pytest.approx(20 * math.log10(1 / 0.6), abs=0.5)
+    assert number(rows["s+0.5x", "ts0_00"], "level_change") == pytest.approx(
+        20 * math.log10(1.5), abs=0.01
+    )
+    audio = list((root / "exp" / EXPERIMENT).rglob("*.wav"))
+    assert len(audio) == 8  # a blend is not written
+
+
+def test_dry_blends_in_the_tables(run, root):
+    run("--dry_blends", "0.5", "0.1", "--dry_blend_methods", "s")
+    text = (root / "RESULTS.md").read_text()
+    blends = text[text.index("## Dry blends") : text.index("## TS0")]
+    names = [line.split("|")[1] for line in blends.splitlines() if line[:1] == "|"]
+    assert names[2:] == ["s", "s+0.1x", "s+0.5x"]
+    assert "s+0" not in text.replace(blends, "").replace("`s+0.1x`: dry blend", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dry_blends", "0"], "--dry_blends: 0; give above 0, at most 1"),
+        (["--dry_blends", "nan"], "--dry_blends: nan; give above 0, at most 1"),
+        (["--dry_blends", "2"], "--dry_blends: 2; give above 0, at most 1"),
+        (
+            ["--dry_blends", "0.1", "--dry_blend_methods", "b9"],
+            "--dry_blend_methods: no system 'b9'; choose from s",
+        ),
+    ],
+)
+def test_bad_dry_blends_are_one_line(run, root, capsys, options, message):
+    with pytest.raises(SystemExit) as status:
+        run(*options)
+    assert status.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (root / "exp/scores.csv").exists()
+
+
+def test_names_of_dry_blends(tmp_path):
+    systems = [
+        System("noisy", tmp_path),
+        *(System(f"net_{m}", tmp_path / m, n) for m in ("b2", "s") for n in (0, 1)),
+    ]
+    last = dry_blends(systems, [0.05, 0.05], [])
+    assert [(s.name, s.seed) for s in last] == [("net_s+0.05x", 0), ("net_s+0.05x", 1)]
+    named = dry_blends(systems, [1e-5], ["b2"])[0]
+    assert blend_parts(named.name) == ("net_b2", 1e-5)
+    assert blend_parts("net_b2") == ("net_b2", 0.0)
+    assert dry_blends(systems, [], ["unknown"]) == []
 
 
 def test_likeness_of_voices_joins_finished_scores(run, root, monkeypatch):

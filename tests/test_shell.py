@@ -124,6 +124,9 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
             "no/exp/exp.zip: no such file; run stage 8 first",
         ),
         ("--nj two", "--nj two: give a number"),
+        ("--dry_blends 1.5", "--dry_blends 1.5: give numbers above 0, at most 1"),
+        ("--dry_blends 0.0", "--dry_blends 0.0: give numbers above 0, at most 1"),
+        ("--dry_blend_methods h", "--dry_blend_methods h: choose from b1 b2 s"),
         ("--set theta", "--set theta: write KEY=VALUE"),
         ("stray", "stray: unexpected argument"),
         (

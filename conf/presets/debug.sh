@@ -13,6 +13,7 @@ pvad_epochs=1
 trunk_epochs=1
 pse_epochs=2
 dnsmos_trials=0
+dry_blends="0.2"
 pvad_args="--batch_size 4 --num_workers 0"
 pse_args="--batch_size 4 --num_workers 0"
 train_jobs=2

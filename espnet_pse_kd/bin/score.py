@@ -22,6 +22,14 @@ def get_parser() -> argparse.ArgumentParser:
     add("--expdir", type=Path, default=Path("exp"), help="experiments")
     add("--test_sets", nargs="+", default=list(TEST_SETS), help="folders of --dumpdir")
     add("--dnsmos_trials", type=int, default=12, help="trials per set, 0 for none")
+    add(
+        "--dry_blends",
+        type=float,
+        nargs="*",
+        default=[],
+        help="also score outputs plus so many times the mixture",
+    )
+    add("--dry_blend_methods", nargs="*", default=[], help="systems; default: the last")
     add("--nj", type=int, default=2, help="processes")
     add("--results", type=Path, default=Path("RESULTS.md"), help="file to write")
     add("--command", help="what RESULTS.md names as the command; default: this one")
@@ -44,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_pse_kd.recipe.results import training_mix, write_results
     from espnet_pse_kd.recipe.scoring import score_all
     from espnet_pse_kd.recipe.trials import (
+        dry_blends,
         find_systems,
         read_json,
         reference_systems,
@@ -52,8 +61,9 @@ def main(argv: list[str] | None = None) -> None:
 
     systems = reference_systems(args.expdir)
     systems += find_systems(args.expdir, args.test_sets)
+    scored = systems + dry_blends(systems, args.dry_blends, args.dry_blend_methods)
     score_all(
-        systems, args.test_sets, args.dumpdir, args.expdir, args.dnsmos_trials, args.nj
+        scored, args.test_sets, args.dumpdir, args.expdir, args.dnsmos_trials, args.nj
     )
     command = args.command or shlex.join(
         ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]

@@ -32,17 +32,19 @@ RANGE_DB = 70.0
 
 
 class Point(NamedTuple):
-    """One system in a plot of two figures.
+    """One system, or a dry blend of it, in a plot of two figures.
 
     Attributes:
         name: of the system.
         x: with its interval.
         y: with its interval.
+        dry: amplitude of the mixture that was added to the system's output.
     """
 
     name: str
     x: Interval
     y: Interval
+    dry: float = 0.0
 
 
 class Panel(NamedTuple):
@@ -51,7 +53,7 @@ class Panel(NamedTuple):
     Attributes:
         title: over the plot.
         label: of the y axis.
-        points: one per system; the axes' numbers are those of ``points``.
+        points: systems and dry blends; the axes' numbers are those of ``points``.
     """
 
     title: str
@@ -108,8 +110,9 @@ def operating_figure(panels: Sequence[Panel], colour: Mapping[str, str]) -> str:
     figure = _figure(11, 3.4 * ((len(panels) + 1) // 2))
     grid = figure.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True)
     for axes, panel in zip(grid.flat, panels):
-        for point in panel.points:
-            _cross(axes, point, colour.get(point.name, GREY))
+        for name in dict.fromkeys(point.name for point in panel.points):
+            own = [point for point in panel.points if point.name == name]
+            _line(axes, sorted(own, key=lambda p: p.dry), colour.get(name, GREY))
         axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
         axes.set_title("better: lower right", loc="right", fontsize=8, color=GREY)
         axes.set_ylabel(panel.label)
@@ -122,8 +125,18 @@ def operating_figure(panels: Sequence[Panel], colour: Mapping[str, str]) -> str:
     return _svg(figure)
 
 
+def _line(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    """A system, with a line through its dry blends if there are any."""
+    for point in points:
+        _cross(axes, point, colour)
+    if len(points) > 1:
+        x, y = ([end.value for end in ends] for ends in list(zip(*points))[1:3])
+        label = f"{points[0].name} + a x"
+        axes.plot(x, y, "--", color=colour, lw=1.0, label=label, zorder=1)
+
+
 def _cross(axes: Axes, point: Point, colour: str) -> None:
-    """A point with its two intervals."""
+    """A point with its two intervals and its name; small and hollow for a blend."""
     xerr, yerr = (
         [[max(0.0, i.value - i.low)], [max(0.0, i.high - i.value)]]
         for i in (point.x, point.y)
@@ -135,8 +148,18 @@ def _cross(axes: Axes, point: Point, colour: str) -> None:
         yerr=yerr,
         fmt="o",
         color=colour,
-        elinewidth=1.2,
-        label=point.name,
+        markersize=4 if point.dry else 6,
+        markerfacecolor="white" if point.dry else colour,
+        elinewidth=0.5 if point.dry else 1.2,
+        label=None if point.dry else point.name,
+    )
+    axes.annotate(
+        f"{point.dry:g}" if point.dry else point.name,
+        (point.x.value, point.y.value),
+        xytext=(4, 3),
+        textcoords="offset points",
+        fontsize=7 if point.dry else 8,
+        color=colour,
     )
 
 

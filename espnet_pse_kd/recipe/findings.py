@@ -18,6 +18,7 @@ from espnet_pse_kd.recipe import figures, results
 from espnet_pse_kd.recipe.report import operating_panels
 from espnet_pse_kd.recipe.results import Scores, Table
 from espnet_pse_kd.recipe.trials import (
+    blend_parts,
     find_systems,
     fingerprint,
     read_csv,
@@ -101,10 +102,11 @@ def collect_records(expdirs: Sequence[Path], scores: Scores) -> list[Table]:
     systems = [s for one in expdirs for s in find_systems(one, scores.names("set"))]
     known = {(system.name, str(system.seed)) for system in systems}
     for row in scores.rows:
-        if row["seed"] and (row["system"], row["seed"]) not in known:
+        name, _ = blend_parts(row["system"])
+        if row["seed"] and (name, row["seed"]) not in known:
             folders = ", ".join(map(str, expdirs))
             raise UserError(
-                f"--exp {folders}: no experiment {row['system']!r} of seed "
+                f"--exp {folders}: no experiment {name!r} of seed "
                 f"{row['seed']}, which the scores have; name its folder as well"
             )
     teachers = [table for one in expdirs for table in results.teacher_table(one)]
@@ -185,7 +187,7 @@ def measured_lines(
         source: see `source_line`.
         picture: address of the operating curve, seen from the page; "" for none.
     """
-    lines = [source, "", *(f"- {note}" for note in results.NOTES[:4]), ""]
+    lines = [source, "", *(f"- {note}" for note in results.NOTES[:5]), ""]
     lines += headline_table(scores).markdown()
     lines += results.section(
         "Paired differences", results.difference_tables(scores), level=3
@@ -193,6 +195,8 @@ def measured_lines(
     if picture:
         lines += ["### Operating curve", "", f"![Operating curve]({picture})", ""]
         lines += ["Every point stands with its 95 % intervals.", ""]
+    for table in results.blend_table(scores):
+        lines += table.markdown(level=4 if picture else 3)
     for scenario in ("ts2", "ts3"):
         chosen = scores.select(scenario=scenario)
         tables = results.stratum_tables(chosen, scenario)
@@ -239,7 +243,7 @@ def draw_curve(scores: Scores, path: Path) -> bool:
     panels = operating_panels(scores)
     if not panels:
         return False
-    trained = [row["system"] for row in scores.rows if row["seed"]]
+    trained = [blend_parts(row["system"])[0] for row in scores.rows if row["seed"]]
     colour = figures.colours(list(dict.fromkeys(trained)))
     path.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figures.operating_figure(panels, colour), path)

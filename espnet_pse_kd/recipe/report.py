@@ -26,6 +26,7 @@ from espnet_pse_kd.recipe.trials import (
     Signals,
     System,
     Trial,
+    blend_parts,
     enhanced,
     load_signals,
     load_trials,
@@ -156,7 +157,9 @@ def operating_panels(scores: Scores) -> list[Panel]:
                 x = silent.select(system=name).interval(leak)
                 y = scores.select(scenario=scenario, system=name).interval(column)
                 if np.isfinite([x.value, y.value]).all():
-                    points.append(Point(name, x, _scaled(y, column.scale)))
+                    of_system, dry = blend_parts(name)
+                    y = _scaled(y, column.scale)
+                    points.append(Point(of_system, x, y, dry))
             title = f"{scenario.upper()}: {column.title.removesuffix(' %')}"
             panels.append(Panel(title, column.title, points))
     return [panel for panel in panels if panel.points]
@@ -203,14 +206,7 @@ def _curve(name: str, folder: Path, key: str) -> list[Curve]:
 
 def main_table(scores: Scores) -> Table:
     """The few figures that answer the paper's question, all scenarios side by side."""
-    present = set(scores.names("scenario"))
-    columns = [
-        (scenario, column)
-        for scenario in results.SCENARIOS
-        if scenario in present
-        for column in results.main_columns(scenario)
-    ]
-    return results.side_by_side("Main figures", scores, columns)
+    return results.side_by_side("Main figures", scores, results.main_figures(scores))
 
 
 def judge(system: System, signals: Signals, posterior: np.ndarray) -> Judgement:

@@ -30,7 +30,7 @@ from espnet_pse_kd.metrics.intervals import (
 )
 from espnet_pse_kd.metrics.leakage import CAP_DB
 from espnet_pse_kd.metrics.suppression import HALF_HOUR
-from espnet_pse_kd.recipe.trials import System, read_csv, read_json
+from espnet_pse_kd.recipe.trials import System, blend_parts, read_csv, read_json
 
 DASH = "-"
 WER_LIMIT = 0.15
@@ -139,6 +139,7 @@ NOTES = (
     "Wiener mask scores on it too",
     "similar voices: the third of a scenario's trials whose two speakers have the most "
     "similar mean enrolment vectors (cosine, the mean of all speakers taken off)",
+    "`s+0.1x`: dry blend, the output of `s` plus 0.1 times the mixture",
     "WER and DEL: one ASR for all rows, best CTC path, no language model",
     "DNSMOS: a fixed subset of the trials",
 )
@@ -218,6 +219,10 @@ class Scores:
     def names(self, name: str) -> list[str]:
         """Distinct texts of a column, in order of first appearance."""
         return list(dict.fromkeys(row[name] for row in self.rows))
+
+    def systems(self) -> list[str]:
+        """The systems but for dry blends, in order of first appearance."""
+        return [name for name in self.names("system") if not blend_parts(name)[1]]
 
     def values(self, column: Column) -> np.ndarray:
         """What the statistic of a column sees: (n,), or (n, 2) for a ratio."""
@@ -310,7 +315,7 @@ def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Tab
         lost = [c for c in columns if note and c.keys[0] in _WORDS]
         rows = [
             _row(system, chosen, columns, lost)
-            for system in scores.names("system")
+            for system in scores.systems()
             if (chosen := scores.select(system=system)).rows
         ]
         header = ["system", "speakers", "trials", *(c.title for c in columns)]
@@ -332,7 +337,10 @@ def main_columns(scenario: str) -> list[Column]:
 
 
 def side_by_side(
-    title: str, scores: Scores, columns: Sequence[tuple[str, Column]]
+    title: str,
+    scores: Scores,
+    columns: Sequence[tuple[str, Column]],
+    systems: Sequence[str] | None = None,
 ) -> Table:
     """One row per system, over all its seeds; columns of several scenarios.
 
@@ -340,9 +348,10 @@ def side_by_side(
         title: of the table.
         scores: of all systems.
         columns: scenario and column of each cell.
+        systems: the rows, default all but dry blends.
     """
     rows = []
-    for name in scores.names("system"):
+    for name in scores.systems() if systems is None else systems:
         cells = []
         for scenario, column in columns:
             part = scores.select(system=name, scenario=scenario)
@@ -352,6 +361,26 @@ def side_by_side(
         rows.append([name, seeds or DASH, *cells])
     header = ["system", "seeds", *(f"{s.upper()} {c.title}" for s, c in columns)]
     return Table(title, header, rows)
+
+
+def main_figures(scores: Scores) -> list[tuple[str, Column]]:
+    """`main_columns` of every scenario that there is, with their scenario."""
+    return [
+        (scenario, column)
+        for scenario in SCENARIOS
+        if scenario in scores.names("scenario")
+        for column in main_columns(scenario)
+    ]
+
+
+def blend_table(scores: Scores) -> list[Table]:
+    """The main figures of the dry blends below those of their systems, if any."""
+    names = sorted(scores.names("system"), key=lambda name: blend_parts(name)[1])
+    blended = dict.fromkeys(blend_parts(n)[0] for n in names if blend_parts(n)[1])
+    rows = [n for system in blended for n in names if blend_parts(n)[0] == system]
+    if not rows:
+        return []
+    return [side_by_side("Dry blends", scores, main_figures(scores), rows)]
 
 
 def card_table(title: str, scenario: str, systems: Mapping[str, Scores]) -> Table:
@@ -411,7 +440,7 @@ def stratum_tables(scores: Scores, scenario: str) -> list[Table]:
     for title, parts in strata(scores).items():
         rows = [
             _row(f"{system}, {name}", chosen, columns, [])
-            for system in scores.names("system")
+            for system in scores.systems()
             for name, part in parts.items()
             if (chosen := part.select(system=system)).rows
         ]
@@ -724,6 +753,7 @@ def write_results(
 def score_lines(scores: Scores) -> list[str]:
     """Markdown of all that the scores say: differences, then every scenario."""
     lines = section("Paired differences", difference_tables(scores))
+    lines += [line for one in blend_table(scores) for line in one.markdown(level=2)]
     for scenario, meaning in SCENARIOS.items():
         title = f"{scenario.upper()}: {meaning}"
         lines += section(title, scenario_tables(scores, scenario))

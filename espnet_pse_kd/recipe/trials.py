@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -28,6 +29,7 @@ _TABLES = ("wav.scp", "spk1.scp", "interf1.scp", "utt2scenario")
 _EXPERIMENT = re.compile(
     r"pse_(?P<config>.+?)_(?P<method>b[0-3]|h|s|c_\w+|r_log|best)_seed(?P<seed>\d+)"
 )
+_BLEND = re.compile(r"(?P<system>.+)\+(?P<dry>[\d.]+(e-\d+)?)x")
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,32 @@ class Signals:
 
 @dataclass(frozen=True)
 class System:
-    """A row of the tables: a reference row, or one trained experiment.
+    """A row of the tables: a reference row, one trained experiment, or its dry blend.
 
     Attributes:
         name: what the tables call it.
         folder: its folder under ``exp/``; reference rows have one for their scores.
         seed: training seed, None for a reference row.
+        dry: amplitude of the mixture that is added to the system's outputs.
     """
 
     name: str
     folder: Path
     seed: int | None = None
+    dry: float = 0.0
 
     @property
     def is_reference(self) -> bool:
         return self.seed is None
 
-    def scores(self, test_set: str) -> Path:
-        """Folder that holds the scores, and a system's enhanced audio, of a set."""
+    def outputs(self, test_set: str) -> Path:
+        """Folder that holds a system's enhanced audio of a set."""
         return self.folder / f"enhanced_{test_set}"
+
+    def scores(self, test_set: str) -> Path:
+        """Folder that holds the scores of a set: that of the audio, or inside of it."""
+        folder = self.outputs(test_set)
+        return folder / f"dry_{self.dry:g}" if self.dry else folder
 
 
 def load_trials(folder: Path) -> list[Trial]:
@@ -172,12 +181,13 @@ def enhanced(system: System, test_set: str, trials: Sequence[Trial]) -> dict[str
     """
     if system.is_reference:
         return {}
-    table = read_table(system.scores(test_set) / "spk1.scp")
+    scp = system.outputs(test_set) / "spk1.scp"
+    table = read_table(scp)
     missing = [trial.uid for trial in trials if trial.uid not in table]
     if missing:
         raise UserError(
-            f"{system.scores(test_set) / 'spk1.scp'}: lacks {len(missing)} trials, the "
-            f"first is {missing[0]!r}; run the enhancement (stage 6) again"
+            f"{scp}: lacks {len(missing)} trials, the first is {missing[0]!r}; "
+            "run the enhancement (stage 6) again"
         )
     return table
 
@@ -217,6 +227,52 @@ def _identity(folder: Path) -> tuple[str, str, int]:
         str(run.get("method", named.get("method", folder.name.removeprefix("pse_")))),
         int(run.get("seed", seed)),
     )
+
+
+def dry_blends(
+    systems: Sequence[System], amplitudes: Sequence[float], names: Sequence[str]
+) -> list[System]:
+    """Rows for the outputs of trained systems with a little of the mixture added.
+
+    The simplest remedy for over-suppression, at inference time: a system is worth its
+    training only where it does better than a blend of another.
+
+    Args:
+        systems: see `find_systems`.
+        amplitudes: of the mixture, as a factor.
+        names: of systems or methods to blend, all seeds; none for the last system.
+
+    Raises:
+        UserError: an amplitude is not above 0 and at most 1, or no system has a name.
+    """
+    for amplitude in amplitudes:
+        if not 0 < amplitude <= 1:
+            raise UserError(f"--dry_blends: {amplitude:g}; give above 0, at most 1")
+    if not amplitudes:
+        return []
+    trained = [system for system in systems if not system.is_reference]
+    known = [system.name for system in trained]
+    chosen = [] if names else known[-1:]
+    for name in names:
+        own = [one for one in known if one == name or one.endswith(f"_{name}")]
+        chosen += own
+        if not own:
+            raise UserError(
+                f"--dry_blend_methods: no system {name!r}; choose from "
+                f"{' '.join(dict.fromkeys(known)) or 'none, run stage 6 first'}"
+            )
+    return [
+        dataclasses.replace(system, name=f"{system.name}+{amplitude:g}x", dry=amplitude)
+        for amplitude in dict.fromkeys(amplitudes)
+        for system in trained
+        if system.name in chosen
+    ]
+
+
+def blend_parts(name: str) -> tuple[str, float]:
+    """Name of the system of a row and the amplitude of its dry blend, 0 for none."""
+    found = _BLEND.fullmatch(name)
+    return (found["system"], float(found["dry"])) if found else (name, 0.0)
 
 
 def read_json(path: Path) -> dict[str, Any]:
