@@ -27,6 +27,8 @@ PALETTE = (
 )
 """Colours of the systems, far from each other also where red and green look alike."""
 GREY = "#8a8f98"
+_BLENDS = " + a x"
+"""What stands behind a system's name in the legend for the line of its dry blends."""
 RANGE_DB = 70.0
 """Range of the spectrograms below the mixture's loudest bin."""
 
@@ -128,15 +130,42 @@ def operating_figure(panels: Sequence[Panel], colour: Mapping[str, str]) -> str:
 def _line(axes: Axes, points: Sequence[Point], colour: str) -> None:
     """A system, with a line through its dry blends if there are any."""
     for point in points:
-        _cross(axes, point, colour)
+        _name(axes, point, colour)
+        if not point.dry:
+            _cross(axes, point, colour)
     if len(points) > 1:
-        x, y = ([end.value for end in ends] for ends in list(zip(*points))[1:3])
-        label = f"{points[0].name} + a x"
-        axes.plot(x, y, "--", color=colour, lw=1.0, label=label, zorder=1)
+        x, y = ([getattr(point, axis).value for point in points] for axis in "xy")
+        axes.plot(
+            x,
+            y,
+            "o--",
+            color=colour,
+            lw=1.2,
+            markersize=4,
+            markerfacecolor="white",
+            label=f"{points[0].name}{_BLENDS}",
+            zorder=1,
+        )
+
+
+def _name(axes: Axes, point: Point, colour: str) -> None:
+    """Name of a system, or amplitude of a blend, above the lines, below the points."""
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        f"{point.dry:g}" if point.dry else point.name,
+        (point.x.value, point.y.value),
+        xytext=(5, -9 if point.dry else 4),
+        textcoords="offset points",
+        fontsize=7 if point.dry else 8,
+        color=colour,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+        zorder=2,
+    )
 
 
 def _cross(axes: Axes, point: Point, colour: str) -> None:
-    """A point with its two intervals and its name; small and hollow for a blend."""
+    """A point with its two intervals, pale: most systems' overlap."""
     xerr, yerr = (
         [[max(0.0, i.value - i.low)], [max(0.0, i.high - i.value)]]
         for i in (point.x, point.y)
@@ -148,18 +177,10 @@ def _cross(axes: Axes, point: Point, colour: str) -> None:
         yerr=yerr,
         fmt="o",
         color=colour,
-        markersize=4 if point.dry else 6,
-        markerfacecolor="white" if point.dry else colour,
-        elinewidth=0.5 if point.dry else 1.2,
-        label=None if point.dry else point.name,
-    )
-    axes.annotate(
-        f"{point.dry:g}" if point.dry else point.name,
-        (point.x.value, point.y.value),
-        xytext=(4, 3),
-        textcoords="offset points",
-        fontsize=7 if point.dry else 8,
-        color=colour,
+        ecolor=(colour, 0.35),
+        elinewidth=1.2,
+        label=point.name,
+        zorder=3,
     )
 
 
@@ -196,7 +217,8 @@ def _once(grid: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
     for axes in grid:
         handles, labels = axes.get_legend_handles_labels()
         unique |= dict(zip(labels, handles))
-    return list(unique.values()), list(unique)
+    names = sorted(unique, key=lambda label: label.endswith(_BLENDS))
+    return [unique[name] for name in names], names
 
 
 def _spectrogram(samples: np.ndarray) -> np.ndarray:

@@ -37,6 +37,10 @@ HEADLINE = (
     ("reduction dB, median", ("ts3",)),
 )
 """Columns of the headline table, each with its scenarios."""
+_CAPTION = (
+    "Systems with the 95 % intervals of each alone; what two of them differ by is "
+    "surer, see *Paired differences*. Dashed: dry blends with their amplitude."
+)
 _FACTS = ("scenario", "seconds", "target", "interferer")
 _KEY = ("system", "seed", "set", "uid")
 
@@ -194,7 +198,7 @@ def measured_lines(
     )
     if picture:
         lines += ["### Operating curve", "", f"![Operating curve]({picture})", ""]
-        lines += ["Every point stands with its 95 % intervals.", ""]
+        lines += [_CAPTION, ""]
     for table in results.blend_table(scores):
         lines += table.markdown(level=4 if picture else 3)
     for scenario in ("ts2", "ts3"):
