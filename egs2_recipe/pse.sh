@@ -207,9 +207,11 @@ check_options() {
         [[ ${number} =~ ^(0?\.[0-9]*[1-9][0-9]*|1)$ ]] ||
             die "--dry_blends ${number}: give numbers above 0, at most 1"
     done
-    # A shared model has a name of its own, which is not known yet.
+    # A shared model has a name of its own, which is not known yet. What an earlier run
+    # trained is scored as well.
     for method in ${dry_blend_methods}; do
         [ -n "${download_model}" ] || [[ " ${methods} " == *" ${method} "* ]] ||
+            compgen -G "${expdir}/pse_*_${method}_seed*" >/dev/null ||
             die "--dry_blend_methods ${method}: choose from ${methods}"
     done
     [ "${stop_stage}" -le 9 ] || die "--stop_stage ${stop_stage}: the last stage is 9"

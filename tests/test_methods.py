@@ -34,6 +34,7 @@ def test_table_has_the_systems_of_the_method():
         "c_shift",
         "c_constant",
         "r_log",
+        "s_asym",
     ]
     assert [name for name, m in METHODS.items() if not m.its] == ["b0", "b1"]
     assert {n for n, m in METHODS.items() if m.teacher} == {
@@ -41,6 +42,7 @@ def test_table_has_the_systems_of_the_method():
         "s",
         "c_shuffle",
         "c_shift",
+        "s_asym",
     }
 
 
