@@ -385,9 +385,11 @@ def test_teacher_at_another_frame_rate(tmp_path):
 
 
 def test_gate_cell():
-    assert results.gate_cell(None) == "-"
-    assert results.gate_cell(0.25) == "25.0 %"
-    assert "idle" in results.gate_cell(0.0099)
+    assert results.gate_cell(None, None) == "-"
+    assert results.gate_cell(0.25, 0.7) == "25.0 %, mean w 0.70"
+    assert "idle" not in results.gate_cell(0.0, 0.78)  # a constant gate closes none
+    assert "idle" in results.gate_cell(0.0099, 0.995)
+    assert "idle" in results.gate_cell(0.0099, None)
 
 
 def test_a_fork_names_its_trunk_s_effort(tmp_path):

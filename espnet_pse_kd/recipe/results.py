@@ -559,17 +559,19 @@ def training_log(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def training_facts(folder: Path) -> dict[str, Any]:
-    """What the log of a training says: ``steps`` and ``closed``, where it does.
+    """``steps``, ``closed`` and ``weight`` of a training, as far as its log says them.
 
-    ``closed`` is the share of gated frames with a weight below 0.5 in the last epoch.
+    ``closed`` is the share of gated frames with a weight below 0.5 in the last epoch,
+    ``weight`` their mean weight.
     """
     epochs = training_log(folder)
     last = epochs[max(epochs)] if epochs else {}
     facts: dict[str, Any] = {}
     if "train.total_count" in last:
         facts["steps"] = int(last["train.total_count"])
-    if "train.gate_closed" in last:
-        facts["closed"] = last["train.gate_closed"]
+    for fact in ("closed", "weight"):
+        if f"train.gate_{fact}" in last:
+            facts[fact] = last[f"train.gate_{fact}"]
     return facts
 
 
@@ -596,12 +598,18 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def gate_cell(closed: float | None) -> str:
-    """Share of gated frames with w < 0.5, marked where the gate does nothing."""
+def gate_cell(closed: float | None, weight: float | None) -> str:
+    """Share of gated frames with w < 0.5 and their mean weight.
+
+    The cell is marked where the gate does next to nothing. The mean weight decides, if
+    the log has it: a constant gate acts on every frame and closes none.
+    """
     if closed is None:
         return DASH
-    mark = " (gate idle)" if closed < IDLE else ""
-    return f"{100 * closed:.1f} %{mark}"
+    mean = "" if weight is None else f", mean w {weight:.2f}"
+    effect = closed if weight is None else 1 - weight
+    mark = " (gate idle)" if effect < IDLE else ""
+    return f"{100 * closed:.1f} %{mean}{mark}"
 
 
 def experiment_table(systems: Sequence[System]) -> list[Table]:
@@ -619,7 +627,7 @@ def experiment_table(systems: Sequence[System]) -> list[Table]:
                 str(system.seed),
                 *effort_cells(system.folder),
                 str(run.get("commit") or DASH),
-                gate_cell(facts.get("closed")),
+                gate_cell(facts.get("closed"), facts.get("weight")),
                 f"`{system.folder.name}/config.yaml`"
                 if (system.folder / "config.yaml").is_file()
                 else DASH,

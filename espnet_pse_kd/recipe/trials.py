@@ -27,7 +27,8 @@ REFERENCE_ROWS = ("noisy", "clean", "wiener", "root_wiener")
 """Rows of every table that need no system: input, target, and two oracle masks."""
 _TABLES = ("wav.scp", "spk1.scp", "interf1.scp", "utt2scenario")
 _EXPERIMENT = re.compile(
-    r"pse_(?P<config>.+?)_(?P<method>b[0-3]|h|s|c_\w+|r_log|best)_seed(?P<seed>\d+)"
+    r"pse_(?P<config>.+?)_"
+    r"(?P<method>b[0-3]|(?:h|s|r_log)(?:_\w+)?|c_\w+|best)_seed(?P<seed>\d+)"
 )
 _BLEND = re.compile(r"(?P<system>.+)\+(?P<dry>[\d.]+(e-\d+)?)x")
 
