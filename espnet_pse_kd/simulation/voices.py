@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ class Voice(NamedTuple):
 
 
 OWN = Voice()
+_NAMED = re.compile(r"^(sp\d[\d.]*-)?(fm\d[\d.]*-)?")
+
+
+def person_of(speaker: str) -> str:
+    """Who speaks, whatever the voice: the inverse of `Voice.named`."""
+    return _NAMED.sub("", speaker, count=1)
 
 
 def move_formants(x: np.ndarray, ratio: float) -> np.ndarray:

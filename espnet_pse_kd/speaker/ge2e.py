@@ -7,7 +7,7 @@ with the weights published in the package Resemblyzer (see ``NOTICE``).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -27,11 +27,15 @@ from espnet_pse_kd.speaker.base import (
     unit,
 )
 
-WEIGHTS = Path(__file__).with_name("ge2e.safetensors")
+WEIGHTS = {
+    name: Path(__file__).with_name(f"{name}.safetensors")
+    for name in ("ge2e", "ge2e_robust")
+}
+"""Weights by name: as published, and fine-tuned by `espnet_pse_kd.speaker.robust`."""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
 
 
-class _Network(nn.Module):
+class GE2ENetwork(nn.Module):
     """The LSTM's layers are separate modules, so that each can have its precision."""
 
     def __init__(self) -> None:
@@ -43,11 +47,23 @@ class _Network(nn.Module):
 
     def load_published(self, tensors: dict[str, Tensor]) -> None:
         """Take the tensors of one three-layer LSTM, ``lstm.weight_ih_l2`` etc."""
+        for name, parameter in self._published():
+            parameter.data = tensors[name].float()
+
+    def published_bytes(self) -> bytes:
+        """The inverse of `load_published`: a safetensors file in 16 bits."""
+        from safetensors.torch import save
+
+        tensors = {n: p.data.half().cpu().contiguous() for n, p in self._published()}
+        return save(tensors)
+
+    def _published(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters under the published names."""
         for index, layer in enumerate(self.layers):
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                getattr(layer, f"{name}_l0").data = tensors[f"lstm.{name}_l{index}"]
-        self.linear.weight.data = tensors["linear.weight"]
-        self.linear.bias.data = tensors["linear.bias"]
+                yield f"lstm.{name}_l{index}", getattr(layer, f"{name}_l0")
+        for name, parameter in self.linear.named_parameters():
+            yield f"linear.{name}", parameter
 
     def forward(self, mel: Tensor) -> Tensor:
         """Power spectra, time first, to unit vectors: (T, B, 40) -> (B, 256)."""
@@ -66,30 +82,36 @@ class GE2E(SpeakerEncoder):
     speech. On the same trimmed waveform the vectors agree within 1e-5.
 
     Args:
-        weights: safetensors file.
+        name: ``ge2e``, the published weights, or ``ge2e_robust``, those weights
+            fine-tuned to noise, rooms, channels and other talkers.
 
     Raises:
         UserError: the weights are missing.
     """
 
-    name = "ge2e"
     dim = 256
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, weights: Path = WEIGHTS) -> None:
+    def __init__(self, name: str = "ge2e") -> None:
         from safetensors.torch import load_file
 
+        self.name = name
+        weights = WEIGHTS[name]
         if not weights.is_file():
             raise UserError(f"{weights}: no such file; reinstall espnet_pse_kd")
-        network = _Network()
+        network = GE2ENetwork()
         network.load_published(load_file(weights))
         self._network = network.eval().requires_grad_(False)
-        self._half: _Network | None = None
+        self._half: GE2ENetwork | None = None
 
     @property
     def network(self) -> nn.Module:
         """Mel power (T, B, 40) to unit vectors (B, 256), in float32."""
         return self._network
+
+    def trainable(self) -> GE2ENetwork:
+        """A copy of the network whose parameters learn."""
+        return copy.deepcopy(self._network).train().requires_grad_(True)
 
     @property
     def device(self) -> torch.device:
@@ -152,7 +174,7 @@ class GE2E(SpeakerEncoder):
         mel = mel_power(nn.functional.pad(wave, (0, max(0, end - samples))))
         return torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
 
-    def _fast_network(self) -> _Network:
+    def _fast_network(self) -> GE2ENetwork:
         """The network with two layers in bfloat16 where the CPU multiplies in it.
 
         Window vectors are the costly part of preparing a corpus. This takes a
@@ -167,7 +189,7 @@ class GE2E(SpeakerEncoder):
         return self._half
 
     @staticmethod
-    def _run(mel: Tensor, network: _Network) -> Tensor:
+    def _run(mel: Tensor, network: GE2ENetwork) -> Tensor:
         """(B, T, 40) -> (B, 256)"""
         chunks = mel.transpose(0, 1).split(_CHUNK, dim=1)
         return torch.cat([network(chunk.contiguous()) for chunk in chunks])
