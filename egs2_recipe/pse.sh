@@ -122,7 +122,7 @@ Data
     --num_test          # Trials per scenario
     --local_data_opts   # Further options of local/data.sh (see local/data.sh --help)
     --simulation_opts   # Further options of python -m espnet_pse_kd.bin.simulate
-    --speaker_encoder   # ge2e, or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
+    --speaker_encoder   # ge2e, ge2e_robust (fine-tuned to mixtures), or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
 
 Training
     --pvad_config       # YAML of the teacher (default=${pvad_config})

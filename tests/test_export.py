@@ -20,6 +20,7 @@ import espnet_pse_kd
 from espnet_pse_kd.cli.main import main
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import load_pvad, load_student, quantize
+from espnet_pse_kd.export.bundle import export_bundle
 from espnet_pse_kd.export.graph import write_model
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
 from espnet_pse_kd.export.recurrent import OnnxLSTM
@@ -322,6 +323,11 @@ def test_command_writes_a_model_that_runs(
         np.ones(model.hop, np.float32), unit_vector(), model.init_state()
     )
     assert np.isfinite(frame).all()
+    conf = {"speaker_encoder": "espnet/voxcelebs12", **CONF}
+    foreign = make_training(tmp_path / "foreign", extractor_conf=conf)
+    with pytest.raises(UserError, match="only ge2e and ge2e_robust can be exported"):
+        export_bundle(foreign, tmp_path / "a.onnx", tmp_path / "encoder.onnx")
+    assert not (tmp_path / "a.onnx").exists()
     conf = {"speaker_encoder": "ge2e", "personalized": False, **CONF}
     ignorant = make_training(tmp_path / "b0", extractor_conf=conf)
     with pytest.raises(SystemExit) as ended:

@@ -121,6 +121,26 @@ def test_methods_train_on_their_data(plan, tmp_path):
     assert b1.config["train_enroll_vectors"] == b2.config["train_enroll_vectors"]
 
 
+def test_student_says_whose_vectors_it_learnt_from(plan, tmp_path):
+    """An enrolment that comes as a waveform later must meet the same encoder."""
+
+    def conf(extractor: str, **extractor_conf) -> dict:
+        base = {**BASE, "extractor": extractor, "extractor_conf": extractor_conf}
+        named = dataclasses.replace(plan, base=base)
+        return named.student(METHODS["b2"], 0, False).config["extractor_conf"]
+
+    note = tmp_path / "dump/enroll/train/vectors/speaker_encoder"
+    assert conf("mingru", width=8) == {"width": 8}  # stage 3 has not run
+    note.parent.mkdir()
+    note.write_text("ge2e\n")
+    assert conf("mingru", width=8) == {"width": 8}
+    note.write_text("ge2e_robust\n")
+    assert conf("mingru", width=8) == {"width": 8, "speaker_encoder": "ge2e_robust"}
+    assert conf("td_speakerbeam") == {}  # ESPnet's own
+    with pytest.raises(UserError, match="'ge2e', but .*vectors of 'ge2e_robust'"):
+        conf("mingru", speaker_encoder="ge2e")
+
+
 def test_trunk_and_forks_follow_one_course_of_the_learning_rate(plan, tmp_path):
     uids = {f"u{index:02d}": "64000" for index in range(25)}
     for name in ("train", "train_noits"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.mel import mel_power
-from espnet_pse_kd.speaker import SpeakerEncoder, load_speaker_encoder
+from espnet_pse_kd.speaker import SpeakerEncoder, ge2e, load_speaker_encoder
 from espnet_pse_kd.speaker.base import trim_silence, unit
 from espnet_pse_kd.speaker.ge2e import GE2E, raise_level
 
@@ -159,9 +159,10 @@ def test_nothing_is_trainable(encoder: SpeakerEncoder) -> None:
     assert not encoder.windows(wave).requires_grad
 
 
-def test_missing_weights(tmp_path) -> None:
-    with pytest.raises(UserError, match="nowhere.safetensors: no such file"):
-        GE2E(tmp_path / "nowhere.safetensors")
+def test_missing_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ge2e.WEIGHTS, "ge2e", tmp_path / "nowhere.safetensors")
+    with pytest.raises(UserError, match=r"nowhere\.safetensors: no such file"):
+        GE2E()
 
 
 @pytest.mark.dev

@@ -21,7 +21,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dump_dir", type=Path, default=Path("dump"), help="written by stage 2")
     add("--splits", nargs="*", help="enrolment folders (default: all)")
     add("--sets", nargs="*", help="sets that need window vectors (default: all)")
-    add("--speaker_encoder", default="ge2e", help="ge2e, or an ESPnet-SPK model")
+    add(
+        "--speaker_encoder",
+        default="ge2e",
+        help="ge2e, ge2e_robust, or an ESPnet-SPK model",
+    )
     add("--nj", type=int, default=1, help="processes")
     add("--ngpu", type=int, default=0, help="1: compute on a GPU, in one process")
     return parser

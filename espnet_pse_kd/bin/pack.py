@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.recipe.vectors import encoder_of
 from espnet_pse_kd.yamls import read_yaml
 
 _BEST = "valid.loss.best.pth"
@@ -50,7 +51,7 @@ from espnet_pse_kd.speaker import load_speaker_encoder
 
 enhancer = SeparateSpeech.from_pretrained("{name}.zip")
 # mixture, enrolment: float32 arrays of shape (samples,)
-vector = load_speaker_encoder("ge2e").embed(enrolment)
+vector = load_speaker_encoder("{encoder}").embed(enrolment)
 [output] = enhancer(mixture[None], fs=16000, enroll_ref1=vector[None, None])"""
 _TEACHER_USAGE = """from espnet_model_zoo.downloader import ModelDownloader
 from espnet_pse_kd.espnet.tasks import load_teacher
@@ -119,7 +120,9 @@ def pack_experiment(exp: Path, model_file: str = _BEST) -> Path:
         shutil.copyfile(source, folder / "model.pth")
         text = yaml.safe_dump(reduced, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-        usage = usage.format(name=name)
+        vectors = Path(config.get("train_enroll_vectors") or "")
+        encoder = encoder_of(vectors.parent) or "ge2e"
+        usage = usage.format(name=name, encoder=encoder)
         readme = _README.format(name=name, what=what, usage=usage)
         (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
         # ESPnet stores paths relative to the current folder, others as absolute ones,

@@ -9,7 +9,11 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.checkpoints import load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
 from espnet_pse_kd.export.quantization import quantize
-from espnet_pse_kd.export.teachers import export_pvad, export_speaker_encoder
+from espnet_pse_kd.export.teachers import (
+    check_speaker_encoder,
+    export_pvad,
+    export_speaker_encoder,
+)
 
 
 def export_bundle(
@@ -42,6 +46,8 @@ def export_bundle(
             f"{source}: it was trained to ignore the enrolled voice (b0); give a "
             "personalized student"
         )
+    if speaker_encoder is not None:
+        check_speaker_encoder(info.speaker_encoder)
     teacher = None if pvad_source is None else load_pvad(pvad_source)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "student.onnx" if int8 else student
@@ -49,6 +55,6 @@ def export_bundle(
         if int8:
             quantize(fp32, student)
     if speaker_encoder is not None:
-        export_speaker_encoder(speaker_encoder)
+        export_speaker_encoder(speaker_encoder, info.speaker_encoder)
     if teacher is not None and pvad is not None:
         export_pvad(teacher, pvad, info.speaker_encoder)

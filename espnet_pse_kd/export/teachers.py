@@ -11,18 +11,37 @@ from torch.export import Dim
 import espnet_pse_kd
 from espnet_pse_kd.activity import CLASSES
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.graph import write_model
 from espnet_pse_kd.mel import BANDS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.speaker import OFFLINE_NAMES
 from espnet_pse_kd.speaker.ge2e import GE2E
 
 
-def export_speaker_encoder(path: str | Path) -> None:
-    """Write the GE2E encoder for `OnnxSpeakerEncoder`.
+def check_speaker_encoder(name: str) -> None:
+    """Raise `UserError` for a speaker encoder that has no ONNX form here."""
+    if name not in OFFLINE_NAMES:
+        raise UserError(
+            f"speaker encoder {name!r}: only {' and '.join(OFFLINE_NAMES)} can be "
+            "exported; train on vectors of one of them, or export the student alone"
+        )
+
+
+def export_speaker_encoder(path: str | Path, name: str = "ge2e") -> None:
+    """Write a GE2E encoder for `OnnxSpeakerEncoder`.
 
     Input ``mel (T, B, 40)``, output ``vector (B, 256)``, unit norm.
+
+    Args:
+        path: file to write.
+        name: one of `speaker.OFFLINE_NAMES`.
+
+    Raises:
+        UserError: another encoder; it has no ONNX form here.
     """
-    encoder = GE2E()
+    check_speaker_encoder(name)
+    encoder = GE2E(name)
     metadata = {
         "kind": "speaker_encoder",
         "name": encoder.name,

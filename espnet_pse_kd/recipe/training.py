@@ -19,8 +19,10 @@ import yaml
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table
+from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge
+from espnet_pse_kd.recipe.vectors import encoder_of
 from espnet_pse_kd.yamls import read_yaml
 
 CONFIG = "train_config.yaml"
@@ -328,6 +330,8 @@ class Plan:
             config = merge(config, {"scheduler_conf": {"max_steps": steps}})
         for override in self.overrides:
             config = merge(config, override)
+        if method:
+            self._name_encoder(config)
         return Training(
             folder_of(self.expdir, self.tag, name, seed),
             "espnet_pse_kd.bin." + ("pse_train" if method else "pvad_train"),
@@ -335,6 +339,31 @@ class Plan:
             {"method": name, "config": self.tag, "seed": seed},
             **({} if method else {"threads": 1}),
         )
+
+    def _name_encoder(self, config: dict[str, Any]) -> None:
+        """Say in a student's configuration whose vectors it is trained on.
+
+        Raises:
+            UserError: the YAML names another encoder than stage 3 used.
+        """
+        # ESPnet's own extractors know no encoder: they always get vectors.
+        if config.get("extractor") not in NETWORKS:
+            return
+        folder = Path(config["train_enroll_vectors"]).parent
+        used = encoder_of(folder)
+        if used is None:  # checked before stage 3
+            return
+        conf = config.get("extractor_conf", {})
+        named = conf.get("speaker_encoder", used)
+        if named != used:
+            raise UserError(
+                f"extractor_conf: speaker_encoder {named!r}, but {folder} holds "
+                f"vectors of {used!r}; remove the key, or run stage 3 again with "
+                f"--speaker_encoder {named}"
+            )
+        # The extractor's default goes unsaid.
+        if used != "ge2e":
+            config["extractor_conf"] = {**conf, "speaker_encoder": used}
 
 
 def gate_constant(teacher: Path | None) -> float:

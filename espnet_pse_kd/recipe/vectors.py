@@ -53,6 +53,12 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
+def encoder_of(folder: Path) -> str | None:
+    """Name of the encoder whose vectors lie in ``dump/enroll/<split>``, if any do."""
+    note = folder / "vectors" / _ENCODER_FILE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
+
+
 def _forget_other_encoder(folder: Path, encoder: str) -> None:
     """Delete vectors in ``folder`` that another speaker encoder computed."""
     note = folder / _ENCODER_FILE

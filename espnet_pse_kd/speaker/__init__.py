@@ -1,7 +1,8 @@
 """Speaker vectors: one interface, a default encoder that works offline.
 
-``load_speaker_encoder("ge2e")`` is the default; any other name is a model of
-ESPnet-SPK, by its tag in the model zoo or by the path of its folder or zip.
+``load_speaker_encoder("ge2e")`` is the default, ``"ge2e_robust"`` the same network
+fine-tuned to mixtures; any other name is a model of ESPnet-SPK, by its tag in the model
+zoo or by the path of its folder or zip.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from espnet_pse_kd.speaker.base import (
 )
 
 __all__ = [
+    "OFFLINE_NAMES",
     "WINDOW_HOP",
     "WINDOW_SECONDS",
     "SpeakerEncoder",
@@ -24,7 +26,9 @@ __all__ = [
 ]
 
 # Bound by name when asked for: the core layer imports neither adapters nor ESPnet.
-_OFFLINE = {"ge2e": ("espnet_pse_kd.speaker.ge2e", "GE2E")}
+_OFFLINE = ("espnet_pse_kd.speaker.ge2e", "GE2E")
+OFFLINE_NAMES = ("ge2e", "ge2e_robust")
+"""Encoders inside the package."""
 _ESPNET = ("espnet_pse_kd.espnet.speaker", "ESPnetSpeakerEncoder")
 
 
@@ -32,14 +36,11 @@ def load_speaker_encoder(name_or_path: str = "ge2e") -> SpeakerEncoder:
     """Load a frozen speaker encoder.
 
     Args:
-        name_or_path: ``ge2e``, or an ESPnet-SPK model: its zoo tag, or the path of
-            an unpacked folder or of a packed zip.
+        name_or_path: ``ge2e``, ``ge2e_robust``, or an ESPnet-SPK model: its zoo tag,
+            or the path of an unpacked folder or of a packed zip.
 
     Raises:
         UserError: the model cannot be found or loaded.
     """
-    if name_or_path in _OFFLINE:
-        module, cls = _OFFLINE[name_or_path]
-        return getattr(importlib.import_module(module), cls)()
-    module, cls = _ESPNET
+    module, cls = _OFFLINE if name_or_path in OFFLINE_NAMES else _ESPNET
     return getattr(importlib.import_module(module), cls)(name_or_path)
