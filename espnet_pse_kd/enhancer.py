@@ -15,6 +15,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.presence import at_samples, gains
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
@@ -132,6 +133,7 @@ class PersonalizedEnhancer:
         rate: int,
         profile: Profile,
         attenuation_limit_db: float | None = None,
+        mute_absent: bool = False,
     ) -> np.ndarray:
         """Enhance a whole signal.
 
@@ -140,6 +142,8 @@ class PersonalizedEnhancer:
             rate: Hz; above 16 kHz the result holds nothing beyond 8 kHz.
             profile: of the voice to keep.
             attenuation_limit_db: how far anything may be turned down; None: no limit.
+            mute_absent: turn long absences of the voice down, whatever the limit; see
+                `runtime.presence`. It looks ahead, so no stream has it.
 
         Returns:
             float32 (N,), aligned with ``wave``.
@@ -154,7 +158,21 @@ class PersonalizedEnhancer:
                 f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
             )
         stream = self.stream(profile, rate, attenuation_limit_db)
-        return np.concatenate([stream.process(_mono(wave, "wave")), stream.flush()])
+        wave = _mono(wave, "wave")
+        output = np.concatenate([stream.process(wave), stream.flush()])
+        if mute_absent:
+            output *= self._presence_gains(wave, rate, profile)
+        return output
+
+    def _presence_gains(
+        self, wave: np.ndarray, rate: int, profile: Profile
+    ) -> np.ndarray:
+        """Gain of every sample, (N,)."""
+        vad = self.personal_vad
+        speech = soxr.resample(wave, rate, SAMPLE_RATE)
+        own = vad.posteriors(speech, profile.vector)[:, vad.classes.index("tss")]
+        hop = vad.hop / SAMPLE_RATE
+        return at_samples(gains(own, hop), hop, 0, len(wave), rate)
 
     def stream(
         self,

@@ -24,13 +24,14 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import devices, live, serve
+from espnet_pse_kd.cli import devices, live, presence, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
 from espnet_pse_kd.cli.pictures import spectrogram
 from espnet_pse_kd.cli.sound import open_sound
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.presence import DEPTH_DB
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
 
@@ -361,6 +362,40 @@ def test_report(
     present = 1
     assert pse_kd(*run, "--force", model=weights) == 0
     assert "seems absent" in capsys.readouterr().err
+
+
+def test_mute_absent(
+    weights: Path, me: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The voice is heard in second 10 of 30: what is 4 s away from it is muted."""
+    monkeypatch.setattr(presence, "_PIECE", 7 * SAMPLE_RATE)  # several pieces
+    first = 0
+
+    def posteriors(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        nonlocal first
+        frames = np.zeros((-(-len(wave) // 160) + 1, 3))
+        heard = np.arange(first, first + len(frames))
+        frames[(heard >= 1000) & (heard < 1100), 2] = 1
+        first += len(wave) // 160
+        return frames
+
+    monkeypatch.setattr(OnnxPersonalVAD, "posteriors", posteriors)
+    source = tmp_path / "a.wav"
+    wave = np.repeat(voice(10.0, seed=1), 9)[: 30 * 44100]
+    soundfile.write(source, np.stack([wave, 0.9 * wave], 1), 44100)
+    plain, muted = tmp_path / "plain.wav", tmp_path / "muted.wav"
+    run = ("enhance", source, "--profile", me, "--per-channel", "-o")
+    assert pse_kd(*run, plain, model=weights) == 0
+    assert pse_kd(*run, muted, "--mute-absent", model=weights) == 0
+    before, _ = soundfile.read(plain)
+    after, _ = soundfile.read(muted)
+    assert after.shape == before.shape
+    near, step = slice(int(6.5 * 44100), int(14.5 * 44100)), 2 / 32768
+    np.testing.assert_allclose(after[near], before[near], atol=step)
+    closed = 10 ** (-DEPTH_DB / 20)
+    for far in (slice(0, int(5.5 * 44100)), slice(int(15.5 * 44100), None)):
+        np.testing.assert_allclose(after[far], closed * before[far], atol=step)
+        assert np.abs(after[far]).max() > 0
 
 
 # Bad input: nothing is written, one line says why, and the exit status is 2
@@ -738,7 +773,7 @@ def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.flac", 48000)
     enhancer = PersonalizedEnhancer.from_pretrained(weights)
     own = str(me.with_name("me.wav"))
-    result = serve.enhance(enhancer, own, str(source), 12.0, tmp_path / "out")
+    result = serve.enhance(enhancer, own, str(source), 12.0, True, tmp_path / "out")
     assert soundfile.info(result.after).frames == soundfile.info(source).frames
     assert "s of speech" in result.text and "% of the time" in result.text
     assert len(result.picture.axes) == 3
@@ -746,7 +781,7 @@ def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
     soundfile.write(long, np.zeros(8000 * 700), 8000)
     for recording, text in ((None, "nothing yet"), (str(long), "12 minutes")):
         with pytest.raises(UserError, match=text):
-            serve.enhance(enhancer, own, recording, None, tmp_path)
+            serve.enhance(enhancer, own, recording, None, False, tmp_path)
 
 
 def test_spectrogram_of_a_tone() -> None:

@@ -27,6 +27,7 @@ from espnet_pse_kd.cli.voice import (
 )
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.progress import progress
+from espnet_pse_kd.runtime.presence import DEPTH_DB, REACH_SECONDS, at_samples, gains
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="tell in how much of the time the enrolled voice speaks",
     )
+    add(
+        "--mute-absent",
+        action="store_true",
+        help=f"turn down by {DEPTH_DB:.0f} dB where the enrolled voice is not heard "
+        f"for {REACH_SECONDS:.0f} s before and after; reads the recording twice",
+    )
     add("--force", action="store_true", help="replace files that exist")
     add_model_arguments(parser)
 
@@ -90,7 +97,13 @@ def run(args: argparse.Namespace) -> None:
     """
     jobs = plan(args.files, args.output)
     enhancer = load_enhancer(args)
-    options = Options(args.attenuation_limit, args.per_channel, args.report, args.force)
+    options = Options(
+        args.attenuation_limit,
+        args.per_channel,
+        args.report,
+        args.force,
+        args.mute_absent,
+    )
     worker = Worker(enhancer, load_profile(args, enhancer), options)
     if len(jobs) == 1:
         worker.enhance(jobs[0])
@@ -111,12 +124,14 @@ class Options(NamedTuple):
         per_channel: enhance each channel by itself, not their mean.
         report: tell in how much of the time the voice speaks.
         force: replace files that exist.
+        mute_absent: turn down long absences of the voice, whatever the limit.
     """
 
     attenuation_limit: float | None = None
     per_channel: bool = False
     report: bool = False
     force: bool = False
+    mute_absent: bool = False
 
 
 class Worker:
@@ -161,13 +176,23 @@ class Worker:
         with open_sound(job.source) as sound:
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
-            if self._options.report:
+            gain = None
+            if self._options.report or self._options.mute_absent:
                 meter = PresenceMeter(
                     self._enhancer.personal_vad, self._profile, form.rate
                 )
+                posterior = self._heard(sound, meter)
+                if self._options.mute_absent:
+                    gain = gains(posterior, meter.hop_seconds)
             with write_sound(job.output, form) as write:
-                for block in self._enhanced(sound, meter):
+                position = 0
+                for block in self._enhanced(sound):
+                    if gain is not None and meter is not None:
+                        block = block * at_samples(
+                            gain, meter.hop_seconds, position, len(block), form.rate
+                        ).reshape(-1, 1)
                     write(block)
+                    position += len(block)
         spent = time.monotonic() - start
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
         if meter is not None:
@@ -181,9 +206,15 @@ class Worker:
                 file=sys.stderr,
             )
 
-    def _enhanced(
-        self, sound: SoundInput, meter: PresenceMeter | None
-    ) -> Iterator[np.ndarray]:
+    def _heard(self, sound: SoundInput, meter: PresenceMeter) -> np.ndarray:
+        """Posterior (T,) of the voice over the whole recording."""
+        for block in progress(
+            sound.blocks(), _seconds(sound), f"{sound.path.name}, voice"
+        ):
+            meter.add(block.mean(1))
+        return meter.finish()
+
+    def _enhanced(self, sound: SoundInput) -> Iterator[np.ndarray]:
         """Enhanced blocks (n, channels), together as long as the recording."""
         channels = sound.format.channels
         separate = self._options.per_channel
@@ -192,16 +223,17 @@ class Worker:
             self._enhancer.stream(self._profile, sound.format.rate, limit)
             for _ in range(channels if separate else 1)
         ]
-        total = -(-sound.frames // sound.format.rate)
         label = f"{sound.path.name}, seconds"
-        for block in progress(sound.blocks(), total, label):
-            mono = block.mean(1)
-            if meter is not None:
-                meter.add(mono)
-            inputs = block.T if separate else [mono]
+        for block in progress(sound.blocks(), _seconds(sound), label):
+            inputs = block.T if separate else [block.mean(1)]
             outputs = [s.process(x) for s, x in zip(streams, inputs, strict=True)]
             yield _columns(outputs, channels)
         yield _columns([stream.flush() for stream in streams], channels)
+
+
+def _seconds(sound: SoundInput) -> int:
+    """Number of its blocks."""
+    return -(-sound.frames // sound.format.rate)
 
 
 def _columns(signals: list[np.ndarray], channels: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import gradio as gr
 
 from espnet_pse_kd.cli.serve import Result, enhance
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.presence import REACH_SECONDS
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -62,6 +63,11 @@ def build(enhancer: PersonalizedEnhancer, folder: Path) -> gr.Blocks:
                     label="Attenuation limit (dB)",
                     info=f"Nothing is turned down further; {_NO_LIMIT_DB}: no limit",
                 )
+                mute = gr.Checkbox(
+                    label="Mute long absences",
+                    info=f"Where the voice is not heard for {REACH_SECONDS:.0f} s "
+                    "before and after",
+                )
                 button = gr.Button("Keep this voice", variant="primary")
             with gr.Column(scale=3, min_width=400):
                 before = _shown("Before", "before")
@@ -70,7 +76,7 @@ def build(enhancer: PersonalizedEnhancer, folder: Path) -> gr.Blocks:
                 picture = gr.Plot(show_label=False, elem_id="picture")
         button.click(
             _handler(enhancer, folder),
-            [voice, recording, limit],
+            [voice, recording, limit, mute],
             [text, before, after, picture],
             api_name=False,
             concurrency_limit=1,
@@ -101,13 +107,15 @@ def _shown(label: str, name: str) -> gr.Audio:
 
 def _handler(
     enhancer: PersonalizedEnhancer, folder: Path
-) -> Callable[[str | None, str | None, float], Result]:
-    def handle(voice: str | None, recording: str | None, limit: float) -> Result:
+) -> Callable[[str | None, str | None, float, bool], Result]:
+    def handle(
+        voice: str | None, recording: str | None, limit: float, mute: bool
+    ) -> Result:
         _remove_old(folder)
         own = Path(tempfile.mkdtemp(prefix="result-", dir=folder))
         wanted = None if limit >= _NO_LIMIT_DB else limit
         try:
-            return enhance(enhancer, voice, recording, wanted, own)
+            return enhance(enhancer, voice, recording, wanted, mute, own)
         except UserError as error:
             message = _without_folders(str(error), voice, recording)
             raise gr.Error(message, duration=None, print_exception=False) from None

@@ -1,4 +1,4 @@
-"""How much of a recording is spoken by the enrolled voice, in constant memory."""
+"""When the enrolled voice speaks in a recording, read block by block."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 30 * SAMPLE_RATE  # the personal VAD runs on pieces of half a minute
 
 
 class PresenceMeter:
-    """Counts the frames in which the personal VAD hears the enrolled voice.
+    """Hears a recording with the personal VAD; keeps 200 bytes per second of it.
 
     Args:
         personal_vad: the network.
@@ -36,26 +36,36 @@ class PresenceMeter:
         self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1)
         self._waiting: list[np.ndarray] = []
         self._counts = np.zeros(len(personal_vad.classes), int)
+        self._own = personal_vad.classes.index("tss")
+        self._track: list[np.ndarray] = []
 
     def add(self, block: np.ndarray) -> None:
         """Take the next samples (n,) of the recording."""
         self._waiting.append(self._resampler.resample_chunk(block))
         if sum(map(len, self._waiting)) >= _PIECE:
-            self._count()
+            self._hear(last=False)
 
-    def shares(self) -> tuple[float, float]:
-        """Shares of the time of the enrolled voice, and of other voices alone."""
-        self._waiting.append(
-            self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        )
-        self._count()
-        shares = self._counts / max(self._counts.sum(), 1)
-        own, others = map(self._personal_vad.classes.index, ("tss", "ntss"))
-        return float(shares[own]), float(shares[others])
+    def finish(self) -> np.ndarray:
+        """Posterior (T,) of the enrolled voice every 10 ms; the recording has ended."""
+        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self._waiting.append(rest)
+        self._hear(last=True)
+        if not self._track:  # a few samples, which resampling has swallowed
+            return np.zeros(1, np.float16)
+        return np.concatenate(self._track)
+
+    @property
+    def hop_seconds(self) -> float:
+        """Time between posteriors."""
+        return self._personal_vad.hop / SAMPLE_RATE
 
     def report(self, name: str) -> None:
-        """Print the shares; warn where the voice seems absent."""
-        own, others = self.shares()
+        """Print the shares of the voices; warn where the enrolled one seems absent."""
+        shares = self._counts / max(self._counts.sum(), 1)
+        own, others = (
+            shares[self._own],
+            shares[self._personal_vad.classes.index("ntss")],
+        )
         print(
             f"{name}: enrolled voice in {100 * own:.0f} % of the time, other voices "
             f"alone in {100 * others:.0f} %"
@@ -67,10 +77,18 @@ class PresenceMeter:
                 file=sys.stderr,
             )
 
-    def _count(self) -> None:
+    def _hear(self, last: bool) -> None:
+        """Run the personal VAD on what waits; all but the last piece are whole hops."""
         piece = np.concatenate(self._waiting)
-        self._waiting = []
-        if len(piece):
-            posteriors = self._personal_vad.posteriors(piece, self._vector)  # [T, 3]
-            heard = posteriors.argmax(1)  # [T]
-            self._counts += np.bincount(heard, minlength=len(self._counts))
+        whole = len(piece) if last else len(piece) - len(piece) % self._personal_vad.hop
+        self._waiting = [piece[whole:]]
+        if whole == 0:
+            return
+        posteriors = self._personal_vad.posteriors(
+            piece[:whole], self._vector
+        )  # [T, 3]
+        if not last:  # the frame on its end is the next piece's first
+            posteriors = posteriors[:-1]
+        self._track.append(posteriors[:, self._own].astype(np.float16))
+        heard = np.bincount(posteriors.argmax(1), minlength=len(self._counts))
+        self._counts += heard

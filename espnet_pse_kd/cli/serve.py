@@ -64,6 +64,7 @@ def enhance(
     voice: str | None,
     recording: str | None,
     limit: float | None,
+    mute_absent: bool,
     folder: Path,
 ) -> Result:
     """Do what the page offers.
@@ -73,6 +74,7 @@ def enhance(
         voice: path of the enrolment.
         recording: path of the recording.
         limit: attenuation limit in dB, None for none.
+        mute_absent: turn long absences of the voice down.
         folder: where to write.
 
     Raises:
@@ -83,7 +85,8 @@ def enhance(
     profile = enroll(enhancer, [clip])
     source = Path(recording)
     after = folder / f"{source.stem}_enhanced{source.suffix}"
-    Worker(enhancer, profile, Options(limit, force=True)).enhance(Job(source, after))
+    options = Options(limit, force=True, mute_absent=mute_absent)
+    Worker(enhancer, profile, options).enhance(Job(source, after))
     mono = read_mono(source, SAMPLE_RATE)
     pvad = enhancer.personal_vad
     posteriors = pvad.posteriors(mono, profile.vector)  # [T, 3]
