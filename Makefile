@@ -1,11 +1,12 @@
 # make test: the tests.  make check: linters and types.  make bench: speed, beside other
 # projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
-# the kept scores; options in FINDINGS.  All make the environment if need be.
+# the kept scores; options in FINDINGS.  make speaker_encoder: the package's ge2e_robust,
+# from what stages 1 and 2 of the recipe have written.  All make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check bench findings format env clean
+.PHONY: test check bench findings speaker_encoder format env clean
 
 env:
 	@local/setup_env.sh
@@ -24,6 +25,11 @@ bench:
 
 findings:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.findings $(FINDINGS)
+
+speaker_encoder:
+	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \
+	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder $(ENCODER) && \
+	cp egs2_recipe/exp/speaker_encoder/ge2e_robust.safetensors espnet_pse_kd/speaker/
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

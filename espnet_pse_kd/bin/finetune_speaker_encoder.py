@@ -26,7 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_set", default="train", help="set in DUMP_DIR/raw to learn from")
     add("--valid_set", default="dev", help="set of other persons whose loss is logged")
     add("--output", type=Path, default=Path("exp/speaker_encoder"), help="folder")
-    add("--steps", type=int, default=1000, help="optimizer steps")
+    add("--steps", type=int, default=400, help="optimizer steps")
     add("--batch", type=int, default=64, help="persons in a batch")
     add("--lr", type=float, default=3e-4, help="peak learning rate")
     add("--seed", type=int, default=0, help="of all draws")

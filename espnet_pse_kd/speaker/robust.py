@@ -49,7 +49,8 @@ class Options:
     """Options of a fine-tuning.
 
     Attributes:
-        steps: number of optimizer steps.
+        steps: number of optimizer steps. 400 of 64 persons were enough on 222 persons:
+            what a window's cosine tells of unseen persons stood still from there on.
         batch: persons in a batch; each brings one window and one enrolment piece.
         lr: peak of the learning rate (30 steps of warm-up, then a cosine to zero).
         shortest, longest: length of a window, in frames of 10 ms.
@@ -57,7 +58,7 @@ class Options:
         seed: of all draws.
     """
 
-    steps: int = 1000
+    steps: int = 400
     batch: int = 64
     lr: float = 3e-4
     shortest: int = 60

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Score the package's own weights, as a user gets them, on the recipe's test sets.
+
+Every trial is enrolled and enhanced by `PersonalizedEnhancer`, with and without
+`mute_absent`; run stages 1 and 2 of the recipe first.
+
+python local/score_weights.py --dump_dir egs2_recipe/dump --nj 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from espnet_pse_kd import PersonalizedEnhancer, Profile
+from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.kaldi import atomic_open, read_table
+from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
+from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.recipe.scoring import score_signals
+from espnet_pse_kd.recipe.trials import Signals, Trial, load_signals, load_trials
+
+FIGURES = (
+    ("ts0", "tsos", mean, 100, "TS0 TSOS %"),
+    ("ts0", "level_change", mean, 1, "TS0 level dB"),
+    ("ts1", "si_sdri", median, 1, "TS1 SI-SDRi dB, median"),
+    ("ts1", "deletion", mean, 100, "TS1 deletion %"),
+    ("ts2", "si_sdri", median, 1, "TS2 SI-SDRi dB, median"),
+    ("ts2", "deletion", mean, 100, "TS2 deletion %"),
+    ("ts2", "wrong_speaker", mean, 100, "TS2 wrong speaker %"),
+    ("ts3", "leakage_reduction", median, 1, "TS3 reduction dB, median"),
+)
+"""Scenario, measure, statistic, factor and heading of the columns."""
+
+
+class Variant(NamedTuple):
+    """A way to call the enhancer."""
+
+    attenuation_limit_db: float | None
+    mute_absent: bool
+
+    def __str__(self) -> str:
+        limit = self.attenuation_limit_db
+        words = [] if limit is None else [f"limit {limit:g} dB"]
+        return ", ".join(words + ["mute absent"] * self.mute_absent) or "default"
+
+
+@functools.lru_cache(maxsize=1)
+def _enhancer() -> PersonalizedEnhancer:
+    return PersonalizedEnhancer.from_pretrained()
+
+
+def _profile(clip: str) -> Profile:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the recipe's clips are short and noisy
+        return _enhancer().enroll(read_audio(clip), SAMPLE_RATE)
+
+
+def _score(work: tuple[Trial, str], variants: tuple[Variant, ...]) -> list[dict]:
+    trial, clip = work
+    signals: Signals = load_signals(trial)
+    profile = _profile(clip)
+    rows = []
+    for variant in variants:
+        output = _enhancer()(signals.mixture, SAMPLE_RATE, profile, *variant)
+        scores = score_signals(
+            signals.target, signals.interferer, signals.mixture, output
+        )
+        rows.append(
+            {
+                "variant": str(variant),
+                "uid": trial.uid,
+                "scenario": trial.scenario,
+                "target": trial.facts["target"],
+                **scores,
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict]) -> list[str]:
+    """Lines of a Markdown table, one per variant."""
+    lines = ["|call|" + "|".join(heading for *_, heading in FIGURES) + "|"]
+    lines.append("|---" * (len(FIGURES) + 1) + "|")
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        cells = []
+        for scenario, measure, statistic, factor, _ in FIGURES:
+            chosen = [
+                r for r in rows if (r["variant"], r["scenario"]) == (name, scenario)
+            ]
+            speakers = [row["target"] for row in chosen]
+            values = factor * np.array([row[measure] for row in chosen])
+            found = bootstrap_interval(values, speakers, statistic=statistic)
+            cells.append(f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]")
+        lines.append(f"|{name}|" + "|".join(cells) + "|")
+    return lines
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--dump_dir", type=Path, default=Path("egs2_recipe/dump"))
+    add("--sets", nargs="+", default=[f"test_ts{number}" for number in range(4)])
+    add("--limits", type=float, nargs="*", default=[], help="attenuation limits, dB")
+    add("--trials", type=int, help="first trials of each set only")
+    add("--output", type=Path, help="JSON lines with the scores of every trial")
+    add("--nj", type=int, default=2)
+    args = parser.parse_args()
+    limits = [None, *args.limits]
+    variants = tuple(Variant(limit, mute) for limit in limits for mute in (False, True))
+    work = []
+    for name in args.sets:
+        folder = args.dump_dir / "raw" / name
+        clips = read_table(folder / "enroll_spk1.scp")
+        trials = load_trials(folder)[: args.trials]
+        work += [(trial, clips[trial.uid]) for trial in trials]
+    run = functools.partial(_score, variants=variants)
+    results = parallel_map(run, work, args.nj, "trials")
+    rows = [row for group in results for row in group]
+    if args.output:
+        with atomic_open(args.output) as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()
