@@ -1,0 +1,73 @@
+"""`local/score_weights.py` over one trial of each scenario."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from weights_fixture import voice, weights
+
+from espnet_pse_kd import pretrained
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.kaldi import write_table
+
+__all__ = ["weights"]  # a fixture
+
+SCRIPT = Path(__file__).parents[1] / "local/score_weights.py"
+
+
+def write_set(raw: Path, number: int) -> None:
+    """One trial of 10 s of the scenario ``ts<number>``."""
+    folder = raw / f"test_ts{number}"
+    folder.mkdir(parents=True)
+    own, other = voice(10.0), voice(10.0, seed=1, pitch=190.0)
+    noise = np.random.default_rng(0).normal(0, 0.003, len(own)).astype(np.float32)
+    target = own * (number != 3)
+    rival = other * (number > 1)
+    waves = {
+        "wav.scp": target + rival + noise * (number > 0),
+        "spk1.scp": target,
+        "interf1.scp": rival,
+        "enroll_spk1.scp": voice(10.0, seed=2),
+    }
+    for name, wave in waves.items():
+        path = folder / f"{name}.wav"
+        soundfile.write(path, wave, SAMPLE_RATE, subtype="FLOAT")
+        write_table(folder / name, {"a": path})
+    write_table(folder / "utt2scenario", {"a": f"ts{number}"})
+    write_table(folder / "utt2spk", {"a": "me"})
+    (folder / "trials.jsonl").write_text(json.dumps({"uid": "a", "target": "me"}))
+
+
+def test_every_variant_is_a_row(
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pretrained, "WEIGHTS", weights)
+    for number in range(4):
+        write_set(tmp_path / "raw", number)
+    scores = tmp_path / "scores.jsonl"
+    words = f"--dump_dir {tmp_path} --nj 1 --limits 12 --output {scores}".split()
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1] for line in table[2:]] == [
+        "default",
+        "mute absent",
+        "limit 12 dB",
+        "limit 12 dB, mute absent",
+    ]
+    rows = [json.loads(line) for line in scores.read_text().splitlines()]
+    assert len(rows) == 16
+    reduction = {
+        row["variant"]: row["leakage_reduction"]
+        for row in rows
+        if row["scenario"] == "ts3"
+    }
+    assert reduction["limit 12 dB"] < reduction["default"]
+    assert reduction["mute absent"] >= reduction["default"] - 1e-3
