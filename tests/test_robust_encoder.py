@@ -14,7 +14,7 @@ from espnet_pse_kd.bin import finetune_speaker_encoder
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.voices import Voice, person_of
-from espnet_pse_kd.speaker import robust
+from espnet_pse_kd.speaker import load_speaker_encoder, robust
 from espnet_pse_kd.speaker.ge2e import GE2E, GE2ENetwork
 from espnet_pse_kd.speaker.robust import Batches, FineTuning, Options, finetune
 
@@ -162,6 +162,15 @@ def test_weights_survive_the_published_names() -> None:
     for a, b in zip(network.parameters(), copy.parameters()):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_the_packages_own() -> None:
+    """Its vectors are unit vectors near the published ones, and another encoder's."""
+    published, own = (load_speaker_encoder(n) for n in ("ge2e", "ge2e_robust"))
+    assert (own.name, own.dim) == ("ge2e_robust", published.dim)
+    a, b = (e.embed(voice(3.0, 120)) for e in (published, own))
+    assert float(b.norm()) == pytest.approx(1, abs=1e-5)
+    assert 0.2 < float(a @ b) < 0.999
 
 
 def test_it_resumes_where_it_was_interrupted(
