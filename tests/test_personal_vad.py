@@ -36,7 +36,10 @@ CONFIGURATIONS = [
         ("set", "concat"),
     )
     for both in (False, True)
-] + [{"conditioning": "st", "bidirectional": True, "bands": 80, "stack": 2}]
+] + [
+    {"conditioning": "st", "bidirectional": True, "bands": 80, "stack": 2},
+    {"conditioning": "st", "bidirectional": False, "comparisons": 0},
+]
 each_configuration = pytest.mark.parametrize(
     "options", CONFIGURATIONS, ids=lambda o: "-".join(map(str, o.values()))
 )

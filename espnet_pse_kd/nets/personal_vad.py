@@ -57,7 +57,8 @@ class PersonalVAD(nn.Module):
         injection: how the enrolment vector enters, ``film`` or ``concat``.
         dropout: on the input of every layer but the first.
         embedding_dim: D.
-        comparisons: C, learned similarities of window vector and enrolment.
+        comparisons: C, learned similarities of window vector and enrolment. They are
+            what learns the training speakers by heart: 0 where these are few.
         bands: M, mel bands.
         stack: frames that the recurrent layers take at a time. 2 halves their steps,
             and with them the time of training; logits stay one per frame. A frame then
@@ -112,7 +113,9 @@ class PersonalVAD(nn.Module):
             nn.init.normal_(film.weight, std=0.2 * embedding_dim**-0.5)
             nn.init.zeros_(film.bias)
         if self.uses_scores:
-            self.compare = nn.Linear(embedding_dim, comparisons)
+            self.compare = (
+                nn.Linear(embedding_dim, comparisons) if comparisons else None
+            )
             # GE2E cosines: about 0.55 for another speaker, 0.85 for the same.
             self.score_offset = nn.Parameter(torch.tensor([0.7, -0.1]))
             self.score_scale = nn.Parameter(torch.full((_SCORES,), 8.0))
@@ -187,8 +190,9 @@ class PersonalVAD(nn.Module):
             best = cosine.cummax(1).values
         scores = torch.stack([cosine, cosine - best], -1)  # [B, K, 2]
         scores = (scores - self.score_offset) * self.score_scale
-        compared = self.compare(product * product.shape[-1])  # [B, K, C]
-        scores = torch.cat([scores, compared], -1)  # [B, K, 2 + C]
+        if self.compare is not None:
+            compared = self.compare(product * product.shape[-1])  # [B, K, C]
+            scores = torch.cat([scores, compared], -1)  # [B, K, 2 + C]
         return resample_frames(scores, self.window_hop, HOP, frames)
 
 
