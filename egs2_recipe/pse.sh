@@ -82,6 +82,8 @@ preset_summary=
 disk_gib=0
 stage_minutes=
 
+# What --methods best stands for: docs/findings.md tells why
+best=r_log_asym
 presets=$(for _file in conf/presets/*.sh; do basename "${_file}" .sh; done | grep -v debug | xargs)
 
 help_message=$(
@@ -131,7 +133,8 @@ Training
     --pse_config        # YAML of the students (default=${pse_config})
     --pse_args          # Further options of espnet_pse_kd.bin.pse_train
     --pse_epochs        # Epochs of a student, trunk included (default: the YAML's)
-    --methods           # Names in conf/methods.yaml (default="${methods}")
+    --methods           # Names in conf/methods.yaml, or best, that is ${best}
+                        # (default="${methods}")
     --trunk_epochs      # Epochs of the common b1 trunk (default: half of them)
     --from_scratch      # Train every method alone, without trunk (default=${from_scratch})
     --set               # "KEY=VALUE ..." laid over the students' YAML, e.g. gate_conf.theta=0.7
@@ -173,6 +176,11 @@ done
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
+for list in methods dry_blend_methods; do
+    names=" ${!list} "
+    names=${names// best / ${best} }
+    printf -v "${list}" %s "$(xargs <<<"${names}")"
+done
 [ -n "${seeds}" ] || seeds=${seed}
 # The RESULTS.md beside this script is the project's own record: no run overwrites it.
 [ -n "${results}" ] || results=${expdir}/RESULTS.md

@@ -1,6 +1,7 @@
 """Shell scripts: option parsing, job back end, set-up, refusals before any work."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--corpus librispeech", "--librispeech: missing; give the folder"),
         ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),
         ("--methods rlog", "--methods: unknown method 'rlog'; did you mean 'r_log'"),
+        ("--methods 'b2 best r_log_asym'", "--methods: 'r_log_asym' is named twice"),
         ("--pse_config no.yaml", "no.yaml: no such file"),
         ("--pvad_config no.yaml", "no.yaml: no such file"),
         ("--stage 3 --stop_stage 2", "--stage 3: it is after --stop_stage 2"),
@@ -140,7 +142,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
     ],
 )
 def test_recipe_refuses_before_any_work(args, message, tmp_path):
-    result = run_sh("--expdir", str(tmp_path / "exp"), *args.split())
+    result = run_sh("--expdir", str(tmp_path / "exp"), *shlex.split(args))
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {message}")
     assert result.stderr.count("\n") == 1

@@ -1,7 +1,7 @@
 # One or more GPUs: E3Net at its published size.
 # shellcheck shell=bash disable=SC2034
 preset_summary="E3Net at its published size, one or more GPUs, days without"
-methods="b1 b2 b3 h s c_shuffle c_constant r_log"
+methods="b1 b2 b3 h s c_shuffle c_constant r_log best"
 pse_config=conf/tuning/train_pse_e3net.yaml
 rooms="2000 100 200"
 num_train=100000

@@ -1,7 +1,7 @@
 # Real speech on 2 cores: a few hours in all.
 # shellcheck shell=bash disable=SC2034
 preset_summary="real speech on 2 cores, a few hours"
-methods="b1 b2 s"
+methods="b1 b2 s best"
 rooms="600 60 100"
 num_train=12000
 num_dev=240

@@ -160,6 +160,7 @@ CONTROLS = ("c_shuffle", "c_shift", "c_constant", "r_log")
 PAIRS = (
     *(("s", "b2"), ("b2", "b1"), ("b3", "b2"), ("h", "b2")),
     *(("s", control) for control in CONTROLS),
+    *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
 )
 
 
