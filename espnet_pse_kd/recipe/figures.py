@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PALETTE = (
     *("#0b6e99", "#d1495b", "#2e8540", "#8e5ea2", "#e0912b"),
     *("#4a4e69", "#b5838d", "#3a86ff", "#7f5539", "#06a77d"),
+    *("#c2185b", "#7a8b00", "#00334e"),
 )
 """Colours of the systems, far from each other also where red and green look alike."""
 GREY = "#8a8f98"
