@@ -18,6 +18,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.mel import BANDS, HOP, mel_power
 from espnet_pse_kd.runtime.features import LEVEL_DBFS
 from espnet_pse_kd.runtime.speaker import PARTIAL_FRAMES, piece_starts
+from espnet_pse_kd.speaker import OFFLINE_NAMES
 from espnet_pse_kd.speaker.base import (
     WINDOW_HOP,
     WINDOW_SECONDS,
@@ -28,8 +29,7 @@ from espnet_pse_kd.speaker.base import (
 )
 
 WEIGHTS = {
-    name: Path(__file__).with_name(f"{name}.safetensors")
-    for name in ("ge2e", "ge2e_robust")
+    name: Path(__file__).with_name(f"{name}.safetensors") for name in OFFLINE_NAMES
 }
 """Weights by name: as published, and fine-tuned by `espnet_pse_kd.speaker.robust`."""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
