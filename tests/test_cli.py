@@ -365,7 +365,11 @@ def test_report(
 
 
 def test_mute_absent(
-    weights: Path, me: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The voice is heard in second 10 of 30: what is 4 s away from it is muted."""
     monkeypatch.setattr(presence, "_PIECE", 7 * SAMPLE_RATE)  # several pieces
@@ -387,6 +391,7 @@ def test_mute_absent(
     run = ("enhance", source, "--profile", me, "--per-channel", "-o")
     assert pse_kd(*run, plain, model=weights) == 0
     assert pse_kd(*run, muted, "--mute-absent", model=weights) == 0
+    assert "% of the time" not in capsys.readouterr().out  # that is --report
     before, _ = soundfile.read(plain)
     after, _ = soundfile.read(muted)
     assert after.shape == before.shape

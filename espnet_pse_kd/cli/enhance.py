@@ -195,7 +195,7 @@ class Worker:
                     position += len(block)
         spent = time.monotonic() - start
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
-        if meter is not None:
+        if meter is not None and self._options.report:
             meter.report(str(job.source))
 
     def _note_channels(self, sound: SoundInput) -> None:
