@@ -46,6 +46,7 @@ num_dev=200
 num_test=40
 local_data_opts=
 simulation_opts=
+its_parts=
 speaker_encoder=ge2e
 
 # Training (stages 4 and 5)
@@ -55,6 +56,8 @@ pvad_epochs=
 pse_config=conf/tuning/train_pse_mingru.yaml
 pse_args=
 methods="b1 b2 s"
+methods_table=conf/methods.yaml
+skip_teacher=false
 trunk_epochs=
 pse_epochs=
 from_scratch=false
@@ -70,6 +73,7 @@ download_model=
 dnsmos_trials=12
 dry_blends=
 dry_blend_methods=
+scores=scores.csv
 results=
 report=
 hf_repo=
@@ -124,6 +128,8 @@ Data
     --num_test          # Trials per scenario
     --local_data_opts   # Further options of local/data.sh (see local/data.sh --help)
     --simulation_opts   # Further options of python -m espnet_pse_kd.bin.simulate
+    --its_parts         # Also training sets with these parts of the inactive-target samples,
+                        # e.g. "0.5", for methods that ask for one
     --speaker_encoder   # ge2e, ge2e_robust (fine-tuned to mixtures), or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
 
 Training
@@ -133,8 +139,11 @@ Training
     --pse_config        # YAML of the students (default=${pse_config})
     --pse_args          # Further options of espnet_pse_kd.bin.pse_train
     --pse_epochs        # Epochs of a student, trunk included (default: the YAML's)
-    --methods           # Names in conf/methods.yaml, or best, that is ${best}
+    --methods           # Names in --methods_table, or best, that is ${best}
                         # (default="${methods}")
+    --methods_table     # What methods there are (default=${methods_table})
+    --skip_teacher      # Neither window vectors nor personal VAD: for methods without
+                        # teacher, as best is (default=${skip_teacher})
     --trunk_epochs      # Epochs of the common b1 trunk (default: half of them)
     --from_scratch      # Train every method alone, without trunk (default=${from_scratch})
     --set               # "KEY=VALUE ..." laid over the students' YAML, e.g. gate_conf.theta=0.7
@@ -151,6 +160,7 @@ Evaluation
     --dry_blend_methods # Systems for that (default: the last of --methods)
     --download_model    # Shared model to enhance and score instead of training: tag of the
                         # model zoo, Hugging Face repository, zip or folder
+    --scores            # Name in --expdir of the scores of every trial (default=${scores})
     --results           # Table to write (default: RESULTS.md in --expdir)
     --report            # Page to write (default: report.html in --expdir)
     --command_line      # What the table names as its command; run.sh fills it in
@@ -278,10 +288,10 @@ show_plan() {
 
 # Stage 9, with more options in $@. Not a job of cmd.sh: the token stays on this machine.
 upload() {
-    local scores=()
-    [ ! -f "${results}" ] || scores=(--results "${results}")
+    local card=()
+    [ ! -f "${results}" ] || card=(--results "${results}")
     "${python}" -m espnet_pse_kd.bin.upload --exp "${hf_exp}" --hf_repo "${hf_repo}" \
-        --dataset "${corpus}" "${scores[@]}" "$@"
+        --dataset "${corpus}" "${card[@]}" "$@"
 }
 
 check_options
@@ -299,6 +309,7 @@ pvad_training=("${train[@]}" --config "${pvad_config}" --seeds "${seed}"
 pse_training=("${train[@]}" --config "${pse_config}" --methods ${methods} --seeds ${seeds}
     --jobs "${train_jobs}" ${pse_epochs:+--max_epoch "${pse_epochs}"}
     ${trunk_epochs:+--trunk_epochs "${trunk_epochs}"} "--train_args=${pse_args}")
+pse_training+=(--methods_table "${methods_table}")
 for option in ${set}; do
     pse_training+=(--set "${option}")
 done
@@ -308,9 +319,10 @@ fi
 
 # Names of methods and keys are checked even where the stage that uses them is later.
 pvad_exp=$("${pvad_training[@]}" --check)
-pse_training+=(--teacher "${pvad_exp}")
+"${skip_teacher}" || pse_training+=(--teacher "${pvad_exp}")
 pse_exps=$("${pse_training[@]}" --check)
-packed="${pse_exps} ${pvad_exp}"
+packed=${pse_exps}
+"${skip_teacher}" || packed+=" ${pvad_exp}"
 if [ -n "${download_model}" ]; then
     skip_train=true
     download=("${python}" -m espnet_pse_kd.bin.download "${download_model}"
@@ -355,6 +367,15 @@ begin() {
     stage_start=${SECONDS}
     log "Stage $1: $2"
 }
+# The sets that a teacher hears: its own, the students', the scored ones.
+teacher_sets() {
+    local part
+    for part in ${its_parts}; do
+        part=$(awk -v part="${part}" 'BEGIN {printf "%.0f", 100 * part}')
+        echo "${train_set}_its${part} ${valid_set}_its${part}"
+    done
+    echo "${train_set} ${valid_set} ${test_sets}"
+}
 # A job of cmd.sh with a log per stage.
 job() {
     local name=$1
@@ -377,15 +398,18 @@ if runs 2; then
     # shellcheck disable=SC2086
     job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
         --dump_dir "${dumpdir}" --train "${num_train}" --dev "${num_dev}" \
-        --test "${num_test}" --seed "${seed}" --nj "${nj}" ${simulation_opts}
+        --test "${num_test}" --seed "${seed}" --nj "${nj}" \
+        ${its_parts:+--its_parts ${its_parts}} ${simulation_opts}
     keep_time 2_simulate
 fi
 
 if runs 3; then
     begin 3 "speaker vectors -> ${dumpdir}"
+    window_sets=
+    "${skip_teacher}" || window_sets=$(teacher_sets)
     # shellcheck disable=SC2086
     job vectors "${python}" -m espnet_pse_kd.bin.extract_vectors --dump_dir "${dumpdir}" \
-        --sets "${train_set}" "${valid_set}" ${test_sets} \
+        --sets ${window_sets} \
         --speaker_encoder "${speaker_encoder}" --nj "${nj}" --ngpu "${ngpu}"
     keep_time 3_vectors
 fi
@@ -398,7 +422,7 @@ wait_for_asr() {
     asr_job=""
 }
 
-if runs 4; then
+if runs 4 && ! "${skip_teacher}"; then
     begin 4 "pVAD teacher -> ${pvad_exp}"
     failed=""
     if trains_asr; then
@@ -461,13 +485,15 @@ if runs 7; then
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
         --dnsmos_trials "${dnsmos_trials}" --dry_blends ${dry_blends} \
-        --dry_blend_methods ${dry_blend_methods} --results "${results}" \
+        --dry_blend_methods ${dry_blend_methods} --scores "${scores}" \
+        --results "${results}" \
         --command "${command_line}"
     judge=()
     [ ! -f "${pvad_exp}/valid.loss.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
     # shellcheck disable=SC2086
     job report "${python}" -m espnet_pse_kd.bin.report --dump_dir "${dumpdir}" \
-        --expdir "${expdir}" --test_sets ${test_sets} --output "${report}" \
+        --expdir "${expdir}" --scores "${scores}" --test_sets ${test_sets} \
+        --output "${report}" \
         --command "${command_line}" "${judge[@]}"
     keep_time 7_score
     write_times

@@ -16,13 +16,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 train_set=train
 valid_set=dev
-test_sets="test_ts0 test_ts1 test_ts2 test_ts3"
 
 exec ./pse.sh \
     --command_line "./run.sh${*:+ ${*@Q}}" \
     --train_set "${train_set}" \
     --valid_set "${valid_set}" \
-    --test_sets "${test_sets}" \
     --librispeech "${LIBRISPEECH}" \
     --noise "${NOISE}" \
     --rir "${RIR}" \

@@ -9,12 +9,14 @@ import pytest
 import yaml
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.recipe import jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
 
 ROOT = Path(__file__).parents[1]
 METHODS = read_methods(ROOT / "conf/methods.yaml")
+ABLATION = read_methods(ROOT / "conf/ablation.yaml")
 BASE = {
     "max_epoch": 4,
     "criterions": [{"name": "plcpa", "conf": {"p": 0.3}, "wrapper": "gated"}],
@@ -45,6 +47,34 @@ def test_table_has_the_systems_of_the_method():
         "c_shift",
         "s_asym",
     }
+
+
+def test_ablation_changes_one_thing_at_a_time():
+    """Each row differs from the method that its name starts with in one value."""
+
+    def leaves(tree: object, path: str = "") -> dict[str, object]:
+        if isinstance(tree, list) and isinstance(tree[0], dict):
+            tree = {entry["name"]: entry for entry in tree}
+        if not isinstance(tree, dict):
+            return {path: tree}
+        return {
+            k: v for key in tree for k, v in leaves(tree[key], f"{path}.{key}").items()
+        }
+
+    yaml_file = ROOT / "conf/tuning/train_pse_mingru.yaml"
+    base = yaml.safe_load(yaml_file.read_text())
+    base["gate_conf"] = dataclasses.asdict(Gate())
+    for name, method in ABLATION.items():
+        parent = METHODS["r_log" if name.startswith("r_log") else name.split("_")[0]]
+        ours, theirs = (
+            leaves(
+                {**merge(base, one.options), "its": one.its, "alone": one.from_scratch}
+            )
+            for one in (method, parent)
+        )
+        changed = {k for k in ours | theirs if ours.get(k) != theirs.get(k)}
+        assert len(changed) == 1, (name, changed)
+        assert method.teacher == parent.teacher
 
 
 def test_merge_keeps_the_base_and_descends():
@@ -120,6 +150,24 @@ def test_methods_train_on_their_data(plan, tmp_path):
     assert str(tmp_path / "dump/raw/train_noits/wav.scp") in paths
     assert b2.config["train_shape_file"][0].endswith("raw/train/utt2num_samples")
     assert b1.config["train_enroll_vectors"] == b2.config["train_enroll_vectors"]
+
+
+def test_method_may_ask_for_a_part_of_the_its_samples(plan, tmp_path):
+    half = dataclasses.replace(METHODS["b2"], its=0.5)
+    for name in ("train_its50", "dev_its50"):
+        folder = tmp_path / "dump/raw" / name
+        write_table(folder / "enroll_id", {"a": f"clip_{name}"})
+        (folder / "trials.jsonl").write_text(json.dumps({"uid": "a", "set": name}))
+    config = plan.student(half, 0, forked=False).config
+    assert config["train_shape_file"][0].endswith("raw/train_its50/utt2num_samples")
+    assert config["valid_shape_file"][0].endswith("raw/dev_its50/utt2num_samples")
+
+
+def test_method_from_scratch_does_not_fork(plan):
+    finish(plan.trunk(METHODS["b1"], 0, epochs=2))
+    alone = dataclasses.replace(METHODS["b2"], from_scratch=True)
+    assert "fork_checkpoint" not in plan.student(alone, 0, forked=True).config
+    assert "fork_checkpoint" in plan.student(METHODS["b2"], 0, forked=True).config
 
 
 def test_student_says_whose_vectors_it_learnt_from(plan, tmp_path):

@@ -124,7 +124,12 @@ def write(recipe, **options):
     systems = find_systems(recipe / "exp", SETS)
     output = recipe / "report.html"
     report.write_report(
-        recipe / "exp", recipe / "dump/raw", systems, output, "./run.sh", **options
+        recipe / "exp/scores.csv",
+        recipe / "dump/raw",
+        systems,
+        output,
+        "./run.sh",
+        **options,
     )
     return output.read_text(encoding="utf-8")
 

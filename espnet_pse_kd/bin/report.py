@@ -1,4 +1,4 @@
-"""Stage 7: write report.html from exp/scores.csv, to look at and to listen to."""
+"""Stage 7: write report.html from the scores, to look at and to listen to."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--dump_dir", type=Path, default=Path("dump"), help="written by stages 2, 3")
     add("--expdir", type=Path, default=Path("exp"), help="experiments")
+    add("--scores", default="scores.csv", help="file of EXPDIR, from stage 7")
     add("--test_sets", nargs="+", default=list(TEST_SETS), help="sets in DUMP_DIR/raw")
     add("--pvad_exp", type=Path, help="folder of the teacher; default: no posteriors")
     add("--system", help="whose scores choose the trials; default: s, or the last")
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         ["python", "-m", "espnet_pse_kd.bin.report", *(argv or sys.argv[1:])]
     )
     write_report(
-        args.expdir,
+        args.expdir / args.scores,
         args.dump_dir / "raw",
         systems,
         args.output,

@@ -1,4 +1,4 @@
-"""Stage 7: score all rows on the test sets, write exp/scores.csv and RESULTS.md."""
+"""Stage 7: score all rows on the test sets, write scores.csv and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--dry_blend_methods", nargs="*", default=[], help="systems; default: the last")
     add("--nj", type=int, default=2, help="processes")
+    add("--scores", default="scores.csv", help="file of --expdir to write")
     add("--results", type=Path, default=Path("RESULTS.md"), help="file to write")
     add("--command", help="what RESULTS.md names as the command; default: this one")
     add(
@@ -62,17 +63,16 @@ def main(argv: list[str] | None = None) -> None:
     systems = reference_systems(args.expdir)
     systems += find_systems(args.expdir, args.test_sets)
     scored = systems + dry_blends(systems, args.dry_blends, args.dry_blend_methods)
-    score_all(
-        scored, args.test_sets, args.dumpdir, args.expdir, args.dnsmos_trials, args.nj
-    )
+    scores = args.expdir / args.scores
+    score_all(scored, args.test_sets, args.dumpdir, scores, args.dnsmos_trials, args.nj)
     command = args.command or shlex.join(
         ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]
     )
     mix = args.training_mix or training_mix(
         read_json(args.dumpdir.parent / OPTIONS_FILE)
     )
-    write_results(args.expdir, systems, args.results, command, mix)
-    print(f"scores: {args.expdir / 'scores.csv'}; tables: {args.results}")
+    write_results(scores, systems, args.results, command, mix)
+    print(f"scores: {scores}; tables: {args.results}")
 
 
 if __name__ == "__main__":

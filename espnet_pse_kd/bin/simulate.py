@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from espnet_pse_kd.errors import one_line
+from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.simulation.dataset import set_sizes, simulate
 from espnet_pse_kd.simulation.scenario import SimulationOptions
 
@@ -57,6 +57,14 @@ def get_parser() -> argparse.ArgumentParser:
     add("--test", type=int, default=40, help="trials per scenario, test speakers")
     add("--seed", type=int, default=0, help="decides every sample")
     add("--nj", type=int, default=2, help="processes")
+    add(
+        "--its_parts",
+        type=float,
+        nargs="*",
+        default=[],
+        help="also training sets with so much of the inactive-target samples, the "
+        "others replaced by twins with the target: 0.5 for train_its50",
+    )
     group = parser.add_argument_group("ranges and shares")
     for field in fields(SimulationOptions):
         default: Any = field.default
@@ -81,8 +89,19 @@ def main(arguments: list[str] | None = None) -> None:
     }
     pairs = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
     options = SimulationOptions(**{**values, **pairs})
+    for part in args.its_parts:
+        if not 0 < part < 1:
+            raise UserError(f"--its_parts {part:g}: give numbers between 0 and 1")
     sizes = set_sizes(args.train, args.dev, args.test, args.dev_scored)
-    simulate(args.data_dir, args.dump_dir, sizes, options, args.seed, args.nj)
+    simulate(
+        args.data_dir,
+        args.dump_dir,
+        sizes,
+        options,
+        args.seed,
+        args.nj,
+        args.its_parts,
+    )
 
 
 if __name__ == "__main__":

@@ -14,25 +14,29 @@ import yaml
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.yamls import read_yaml
 
-_KEYS = ("summary", "its", "teacher", "options")
+_KEYS = ("summary", "its", "teacher", "from_scratch", "options")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of ``conf/methods.yaml``.
+    """One row of a table of methods, ``conf/methods.yaml`` or ``conf/ablation.yaml``.
 
     Attributes:
         name: what ``--methods`` calls it.
         summary: one line.
-        its: whether its training data hold inactive-target samples.
+        its: whether its training data hold inactive-target samples; or the share of
+            the simulated ones that they hold, the others being replaced by twins with
+            the target (`simulation.dataset.its_set`).
         teacher: whether its gate asks the personal VAD.
+        from_scratch: whether it is trained alone where others fork from a trunk.
         options: what it lays over the base YAML, see `merge`.
     """
 
     name: str
     summary: str
-    its: bool
+    its: bool | float
     teacher: bool = False
+    from_scratch: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

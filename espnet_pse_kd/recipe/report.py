@@ -421,7 +421,7 @@ def cell_parts(text: str) -> dict[str, Any]:
 
 
 def write_report(
-    expdir: Path,
+    scored: Path,
     dumpdir: Path,
     systems: Sequence[System],
     output: Path,
@@ -433,7 +433,7 @@ def write_report(
     """Write ``report.html``.
 
     Args:
-        expdir: holds ``scores.csv``, the experiments and the teachers.
+        scored: ``exp/scores.csv``, beside the experiments and the teachers.
         dumpdir: ``dump/raw``.
         systems: reference rows and trained systems.
         output: file to write.
@@ -445,10 +445,9 @@ def write_report(
     Raises:
         UserError: scores, audio or systems are missing.
     """
-    path = expdir / "scores.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run stage 7 first")
-    scores = Scores(read_csv(path))
+    if not scored.is_file():
+        raise UserError(f"{scored}: no such file; run stage 7 first")
+    scores = Scores(read_csv(scored))
     shown = shown_system(systems, wanted)
     trained = [system for system in systems if not system.is_reference]
     colour = figures.colours(list(dict.fromkeys(s.name for s in trained)))
@@ -468,7 +467,7 @@ def write_report(
                 training_curves(systems, teacher_folder), colour
             ),
             "records": results.experiment_table(systems)
-            + results.teacher_table(expdir),
+            + results.teacher_table(scored.parent),
             "scenarios": {
                 f"{name.upper()}: {meaning}": results.scenario_tables(scores, name)
                 for name, meaning in results.SCENARIOS.items()

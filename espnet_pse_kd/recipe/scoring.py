@@ -257,19 +257,23 @@ def score_all(
     systems: Sequence[System],
     test_sets: Sequence[str],
     dumpdir: Path,
-    expdir: Path,
+    output: Path,
     dnsmos_trials: int = 12,
     nj: int = 1,
-) -> Path:
-    """Score every row on every set, then gather ``exp/scores.csv``.
+) -> None:
+    """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
     Where ``asr.csv`` (see `recipe.asr_scoring`) lies beside a ``scores.csv``, its word
     errors join the rows. How alike the voices are joins them as well: it is a fact of
     the speakers, not of an output, so that it needs no scoring. Dry blends get no
     DNSMOS, which takes longer than all other metrics together.
 
-    Returns:
-        Path of ``exp/scores.csv``.
+    Args:
+        systems: the rows.
+        test_sets: names of folders of ``dumpdir``.
+        dumpdir: ``dump/raw``.
+        output: the table to write.
+        dnsmos_trials, nj: see `score_set`.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows: list[dict[str, str]] = []
@@ -284,9 +288,7 @@ def score_all(
             own = read_csv(folder / "scores.csv")
             add_similarity(own, vectors_file(dumpdir, test_set))
             rows += _join_words(own, folder / "asr.csv")
-    path = expdir / "scores.csv"
-    write_csv(path, rows)
-    return path
+    write_csv(output, rows)
 
 
 def _join_words(rows: list[dict[str, str]], words: Path) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.recipe.vectors import encoder_of
+from espnet_pse_kd.simulation.dataset import its_set
 from espnet_pse_kd.yamls import read_yaml
 
 CONFIG = "train_config.yaml"
@@ -251,7 +252,8 @@ class Plan:
         tag: its name in folder names.
         overrides: laid over everything else.
         expdir, dumpdir: folders of trainings and of data.
-        train_set, valid_set: with inactive-target samples; ``_noits`` without.
+        train_set, valid_set: with inactive-target samples; a method may ask for
+            less of them, see `its_set`.
         max_epoch: None for the base YAML's.
         teacher: folder of the trained pVAD.
     """
@@ -290,18 +292,20 @@ class Plan:
         return self._training("trunk", method, seed, epochs, self._student_data(method))
 
     def student(self, method: Method, seed: int, forked: bool) -> Training:
-        """One method's training, continuing from the trunk if ``forked``."""
+        """One method's training; if ``forked``, it continues from the trunk.
+
+        A method that says ``from_scratch`` never does.
+        """
         options = self._student_data(method)
-        if forked:
+        if forked and not method.from_scratch:
             options |= fork_options(folder_of(self.expdir, self.tag, "trunk", seed))
         return self._training(method.name, method, seed, self.epochs, options)
 
     def _student_data(self, method: Method) -> dict[str, Any]:
-        suffix = "" if method.its else "_noits"
         options = data_options(
             self.dumpdir,
-            self.train_set + suffix,
-            self.valid_set + suffix,
+            its_set(self.train_set, method.its),
+            its_set(self.valid_set, method.its),
             method.teacher,
         )
         if method.teacher:

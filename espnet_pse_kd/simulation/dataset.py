@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -221,6 +222,7 @@ def _make_set(
     options: SimulationOptions,
     seed: int,
     nj: int,
+    its_parts: Sequence[float],
 ) -> None:
     split = set_name.split("_")[0]
     inventory, _ = _plan(data_dir, split, options, seed)
@@ -240,10 +242,24 @@ def _make_set(
     _remove_leftovers(folder, dump_dir / "raw" / f"{set_name}_noits")
     own = [records[0] for records in results]
     _write_tables(folder, own, {r["uid"]: folder for r in own}, enroll)
-    if set_name == split:
-        twins = dump_dir / "raw" / f"{set_name}_noits"
-        audio = {rs[0]["uid"]: twins if len(rs) > 1 else folder for rs in results}
-        _write_tables(twins, [records[-1] for records in results], audio, enroll)
+    if set_name != split:
+        return
+    twins = dump_dir / "raw" / f"{set_name}_noits"
+    for part in (0.0, *its_parts):
+        kept = _kept_its([rs[0]["uid"] for rs in results if len(rs) > 1], part)
+        chosen = {rs[0]["uid"]: rs[0 if rs[0]["uid"] in kept else -1] for rs in results}
+        audio = {
+            rs[0]["uid"]: folder if chosen[rs[0]["uid"]] is rs[0] else twins
+            for rs in results
+        }
+        target = dump_dir / "raw" / its_set(set_name, part)
+        _write_tables(target, list(chosen.values()), audio, enroll)
+
+
+def _kept_its(uids: Sequence[str], part: float) -> set[str]:
+    """The ITS samples that stay; those of a smaller part are among a larger one's."""
+    order = sorted(uids, key=lambda uid: zlib.crc32(uid.encode()))
+    return set(order[: round(part * len(order))])
 
 
 def _make_clip(
@@ -300,6 +316,18 @@ def set_sizes(train: int, dev: int, test: int, dev_scored: int = 0) -> dict[str,
     return {name: size for name, size in sizes.items() if size > 0}
 
 
+def its_set(name: str, part: bool | float) -> str:
+    """Folder of a training set that holds a part of its inactive-target samples.
+
+    Args:
+        name: ``train`` or ``dev``.
+        part: of the simulated samples; the others are replaced by their twins.
+    """
+    if part == 1:
+        return name
+    return f"{name}_its{round(100 * part)}" if part else f"{name}_noits"
+
+
 def estimated_bytes(sizes: dict[str, int], options: SimulationOptions) -> int:
     """Disk that the sets take: three 16-bit signals per sample, and the twins'."""
     total = 0.0
@@ -331,6 +359,7 @@ def simulate(
     options: SimulationOptions,
     seed: int = 0,
     nj: int = 1,
+    its_parts: Sequence[float] = (),
 ) -> None:
     """Write every set of ``sizes`` and its enrolment clips; a killed run resumes.
 
@@ -341,6 +370,8 @@ def simulate(
         options: ranges and shares.
         seed: with ``data_dir`` and ``options`` it decides every sample.
         nj: processes.
+        its_parts: also write the tables of training sets with these parts of the
+            inactive-target samples, see `its_set`.
 
     Raises:
         UserError: a split is incomplete, or the disk is too small.
@@ -355,4 +386,4 @@ def simulate(
     for split in splits:
         _make_clips(data_dir, dump_dir, split, options, seed, nj)
     for set_name, count in sizes.items():
-        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj)
+        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj, its_parts)
