@@ -142,7 +142,8 @@ def test_page_names_every_class():
     assert set(OPTIMIZERS) <= {keys.get("optim") for keys in found}
 
 
-CONFIGS = sorted(p for p in CONF.rglob("*.yaml") if p.name != "methods.yaml")
+TABLES = [CONF / "ablation.yaml", CONF / "methods.yaml"]
+CONFIGS = sorted(p for p in CONF.rglob("*.yaml") if p not in TABLES)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -152,12 +153,17 @@ def test_yaml_of_conf_builds(path):
 
 def test_page_lists_conf():
     text = (DOCS / "classes.md").read_text(encoding="utf-8")
-    assert [p for p in CONFIGS if f"`{p.relative_to(CONF)}`" not in text] == []
+    every = CONFIGS + TABLES
+    assert [p for p in every if f"`{p.relative_to(CONF)}`" not in text] == []
 
 
-@pytest.mark.parametrize("method", read_methods(CONF / "methods.yaml"))
+@pytest.mark.parametrize(
+    "method",
+    [one for table in TABLES for one in read_methods(table).values()],
+    ids=lambda method: method.name,
+)
 def test_methods_build_on_the_default_student(method, tmp_path):
-    options = read_methods(CONF / "methods.yaml")[method].options
+    options = method.options
     base = yaml.safe_load((CONF / "tuning/train_pse_mingru.yaml").read_text())
     merged = merge(base, options)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(merged), encoding="utf-8")

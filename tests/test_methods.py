@@ -164,7 +164,7 @@ def test_method_may_ask_for_a_part_of_the_its_samples(plan, tmp_path):
 
 
 def test_method_from_scratch_does_not_fork(plan):
-    finish(plan.trunk(METHODS["b1"], 0, epochs=2))
+    finish(plan.trunk(0, epochs=2))
     alone = dataclasses.replace(METHODS["b2"], from_scratch=True)
     assert "fork_checkpoint" not in plan.student(alone, 0, forked=True).config
     assert "fork_checkpoint" in plan.student(METHODS["b2"], 0, forked=True).config
@@ -197,7 +197,7 @@ def test_trunk_and_forks_follow_one_course_of_the_learning_rate(plan, tmp_path):
     shape = {"scheduler": "tristagelr", "scheduler_conf": {"hold_ratio": 0.6}}
     base = {**BASE, **shape, "batch_size": 10}
     plan = dataclasses.replace(plan, base=base)
-    trunk = plan.trunk(METHODS["b1"], 0, epochs=3)
+    trunk = plan.trunk(0, epochs=3)
     alone = plan.student(METHODS["b2"], 0, forked=False)
     # 4 epochs of 25 // 10 batches, as ESPnet makes them.
     expected = {"hold_ratio": 0.6, "max_steps": 8}
@@ -205,7 +205,7 @@ def test_trunk_and_forks_follow_one_course_of_the_learning_rate(plan, tmp_path):
     assert alone.config["scheduler_conf"] == expected
     cosine = {**BASE, "scheduler": "CosineAnnealingLR"}
     plan = dataclasses.replace(plan, base=cosine)
-    assert plan.trunk(METHODS["b1"], 0, 3).config["scheduler_conf"] == {"T_max": 4}
+    assert plan.trunk(0, 3).config["scheduler_conf"] == {"T_max": 4}
 
 
 def test_gate_needs_a_finished_teacher_and_reads_window_vectors(plan, tmp_path):
@@ -223,7 +223,7 @@ def test_gate_needs_a_finished_teacher_and_reads_window_vectors(plan, tmp_path):
 
 
 def test_fork_needs_a_finished_trunk_and_fewer_epochs(plan):
-    trunk = plan.trunk(METHODS["b1"], 0, 2)
+    trunk = plan.trunk(0, 2)
     assert trunk.config["max_epoch"] == 2
     with pytest.raises(UserError, match="the trunk is not trained"):
         plan.student(METHODS["b2"], 0, forked=True)
@@ -232,7 +232,7 @@ def test_fork_needs_a_finished_trunk_and_fewer_epochs(plan):
     assert student.config["fork_checkpoint"] == str(trunk.exp / "checkpoint.pth")
     assert student.config["max_epoch"] == 4
     with pytest.raises(UserError, match="--trunk_epochs 4: give 1 to 3"):
-        plan.trunk(METHODS["b1"], 0, 4)
+        plan.trunk(0, 4)
 
 
 def test_prepare_tells_new_from_begun_from_finished(plan):

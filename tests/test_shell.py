@@ -110,7 +110,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--preset huge", "--preset: unknown preset 'huge'; choose from full mini"),
+        ("--preset huge", "--preset: unknown preset 'huge'; choose from ablation"),
         ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak or"),
         ("--corpus librispeech", "--librispeech: missing; give the folder"),
         ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),

@@ -70,7 +70,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def dump(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dump")
-    simulate(data, folder, SIZES, OPTIONS, seed=5)
+    simulate(data, folder, SIZES, OPTIONS, seed=5, its_parts=(0.5,))
     return folder
 
 
@@ -514,6 +514,13 @@ def test_folders_are_valid_and_consistent(dump: Path) -> None:
     wavs = [read_table(dump / "raw" / s / "wav.scp") for s in ("train", "train_noits")]
     for record, differs in zip(its, changed):
         assert (wavs[0][record["uid"]] != wavs[1][record["uid"]]) == differs
+    half = records(dump / "raw/train_its50")
+    kept = [bool(record["its"]) for record in half]
+    assert sum(kept) == round(0.5 * sum(changed))
+    assert half == [a if k else b for k, a, b in zip(kept, its, without)]
+    half_wavs = read_table(dump / "raw/train_its50/wav.scp")
+    for keep, record in zip(kept, half):
+        assert half_wavs[record["uid"]] == wavs[0 if keep else 1][record["uid"]]
     enroll = read_table(dump / "raw/train/enroll_id")
     assert all(line.startswith("*") for line in enroll.values())
     clips = read_table(dump / "enroll/dev/wav.scp")

@@ -118,9 +118,8 @@ def main(argv: list[str] | None = None) -> None:
         trunk_epochs = None
     else:
         trunk_epochs = args.trunk_epochs or max(1, plan.epochs // 2)
-        trunk = read_methods(args.methods_table)["b1"]
         training.run_all(
-            [plan.trunk(trunk, seed, trunk_epochs) for seed in args.seeds], backend
+            [plan.trunk(seed, trunk_epochs) for seed in args.seeds], backend
         )
     training.run_all(
         [

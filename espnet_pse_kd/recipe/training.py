@@ -278,8 +278,8 @@ class Plan:
         data = data_options(self.dumpdir, self.train_set, self.valid_set, True)
         return self._training("pvad", None, seed, self.epochs, data)
 
-    def trunk(self, method: Method, seed: int, epochs: int) -> Training:
-        """The first ``epochs`` epochs, which all methods share.
+    def trunk(self, seed: int, epochs: int) -> Training:
+        """The first ``epochs`` epochs, which all methods share: those of ``b1``.
 
         Raises:
             UserError: they leave no epoch for the methods.
@@ -289,7 +289,8 @@ class Plan:
                 f"--trunk_epochs {epochs}: give 1 to {self.epochs - 1}, below the "
                 "students' number of epochs"
             )
-        return self._training("trunk", method, seed, epochs, self._student_data(method))
+        b1 = Method("b1", "the base YAML, without inactive-target samples", its=False)
+        return self._training("trunk", b1, seed, epochs, self._student_data(b1))
 
     def student(self, method: Method, seed: int, forked: bool) -> Training:
         """One method's training; if ``forked``, it continues from the trunk.
