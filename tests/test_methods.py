@@ -65,7 +65,7 @@ def test_ablation_changes_one_thing_at_a_time():
     base = yaml.safe_load(yaml_file.read_text())
     base["gate_conf"] = dataclasses.asdict(Gate())
     for name, method in ABLATION.items():
-        parent = METHODS["r_log" if name.startswith("r_log") else name.split("_")[0]]
+        parent = METHODS[max(filter(name.startswith, METHODS), key=len)]
         ours, theirs = (
             leaves(
                 {**merge(base, one.options), "its": one.its, "alone": one.from_scratch}
