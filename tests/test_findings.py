@@ -200,3 +200,21 @@ def test_no_score_file_and_no_records(root):
     (root / "records.json").write_text('[{"heading": 1}]')
     with pytest.raises(UserError, match="not a list of tables"):
         findings.read_records(root / "records.json")
+
+
+def test_ablation_stands_beside_what_it_varies(root):
+    rows = [row for row in rows_of(0) if row["system"] in ("noisy", "s")]
+    varied = [{**row, "system": "s_kappa2"} for row in rows if row["system"] == "s"]
+    for row in varied:
+        row["leakage_reduction"] += 5
+    write_csv(root / "varied.csv", rows + varied)
+    write_experiment(root / "exp/pse_x_s_kappa2_seed0", "s_kappa2", 0)
+    run(*BOTH, "--exp", "exp", "--ablation", "varied.csv", "--keep", "kept")
+    text = (root / "docs/findings.md").read_text()
+    [difference] = [line for line in text.splitlines() if "|s_kappa2 - s|" in line]
+    assert difference.rstrip("|").endswith("**5.00 [5.00, 5.00]**")
+    assert "|`pse_x_s_kappa2_seed0`|s_kappa2|0|" in text
+    # A clone renders the same page from what is kept.
+    (root / "exp").rename(root / "gone")
+    run("--scores", "kept/scores.csv.gz")
+    assert (root / "docs/findings.md").read_text() == text

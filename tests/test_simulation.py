@@ -560,6 +560,7 @@ def test_killed_runs_resume_bit_by_bit(data: Path, dump: Path, tmp_path: Path) -
         *("--data_dir", str(data), "--dump_dir", str(tmp_path), "--seed", "5"),
         *("--train", "12", "--dev", "4", "--test", "4", "--nj", "1"),
         *("--clips_per_speaker", "2", "--clip_seconds", "2.0", "3.0"),
+        *("--its_parts", "0.5"),
     ]
     target = tmp_path / "raw"
     for wanted in (1, 7):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from espnet_pse_kd.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from espnet_pse_kd.recipe.results import Table
 
 KEPT = Path("docs/measured")
 """Scores and records of the finished runs, from the repository's root."""
@@ -31,6 +35,11 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="folders of the experiments; default: records.json beside the scores",
     )
+    add(
+        "--ablation",
+        type=Path,
+        help="scores of the preset ablation; default: those kept beside --scores",
+    )
     add("--output", type=Path, default=Path("docs/findings.md"), help="page to fill")
     add(
         "--figure",
@@ -43,6 +52,19 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _measurement(
+    scores: list[Path], expdirs: list[Path]
+) -> tuple[list[dict[str, str]], list[Table]]:
+    """Scores, and how their systems came about."""
+    from espnet_pse_kd.recipe import findings
+    from espnet_pse_kd.recipe.results import Scores
+
+    rows = findings.join_scores(scores)
+    if expdirs:
+        return rows, findings.collect_records(expdirs, Scores(rows))
+    return rows, findings.read_records(scores[0].parent / findings.RECORDS)
+
+
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
@@ -52,14 +74,21 @@ def main(argv: list[str] | None = None) -> None:
 
     if args.figure.suffix != ".svg":
         raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
-    rows = findings.join_scores(args.scores)
-    if args.exp:
-        records = findings.collect_records(args.exp, Scores(rows))
-    else:
-        records = findings.read_records(args.scores[0].parent / findings.RECORDS)
-    findings.write_findings(rows, records, args.output, args.figure, args.results)
+    rows, records = _measurement(args.scores, args.exp)
+    varied = args.ablation
+    if varied is None:
+        varied = args.scores[0].parent / findings.ABLATION / findings.SCORES
+    parts, lines = None, []
+    if args.ablation or varied.is_file():
+        parts = _measurement([varied], args.exp if args.ablation else [])
+        lines = findings.ablation_lines(Scores(parts[0]), parts[1])
+    findings.write_findings(
+        rows, records, args.output, args.figure, args.results, lines
+    )
     if args.keep:
         findings.keep(args.keep, rows, records)
+        if parts:
+            findings.keep(args.keep / findings.ABLATION, *parts)
     print(f"page: {args.output}; figure: {args.figure}")
 
 

@@ -28,6 +28,8 @@ from espnet_pse_kd.recipe.trials import (
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SCORES, RECORDS = "scores.csv.gz", "records.json"
 """What a kept measurement consists of."""
+ABLATION = "ablation"
+"""Folder of the kept ablation, beside the measurement."""
 HEADLINE = (
     ("SI-SDRi dB, median", ("ts1", "ts2")),
     ("failure %", ("ts1", "ts2")),
@@ -37,6 +39,13 @@ HEADLINE = (
     ("reduction dB, median", ("ts3",)),
 )
 """Columns of the headline table, each with its scenarios."""
+VARIED = (
+    ("TSOS %", ("ts0",)),
+    ("SI-SDRi dB, median", ("ts1", "ts2")),
+    ("deletion %", ("ts1", "ts2")),
+    ("reduction dB, median", ("ts2", "ts3")),
+)
+"""Columns of the ablation."""
 _CAPTION = (
     "Systems with the 95 % intervals of each alone; what two of them differ by is "
     "surer, see *Paired differences*. Dashed: dry blends with their amplitude."
@@ -147,15 +156,35 @@ def keep(
 
 def headline_table(scores: Scores) -> Table:
     """What every system gains, loses of the target, and lets through."""
+    return results.side_by_side("Headline", scores, _figures(scores, HEADLINE))
+
+
+def _figures(
+    scores: Scores, wanted: Sequence[tuple[str, Sequence[str]]]
+) -> list[tuple[str, results.Column]]:
+    """Scenario and column of the wanted titles, as far as there are such trials."""
     present = scores.names("scenario")
-    columns = [
+    return [
         (scenario, column)
-        for title, scenarios in HEADLINE
+        for title, scenarios in wanted
         for scenario in scenarios
         if scenario in present
         for column in results.columns_called([title], scenario)
     ]
-    return results.side_by_side("Headline", scores, columns)
+
+
+def ablation_lines(scores: Scores, records: Sequence[Table]) -> list[str]:
+    """Markdown of the ablation: on the development set, so that it may guide."""
+    speakers = len(scores.names("target"))
+    trials = len(scores.names("uid"))
+    tables = results.ablation_tables(scores, _figures(scores, VARIED))
+    lines = results.section("Ablation", [*tables, *records], level=3)
+    note = (
+        f"Development set: {speakers} speakers of the training corpus that are held "
+        f"out, {trials} trials. Names: a system and what is changed in it, see "
+        "`conf/ablation.yaml`."
+    )
+    return [*lines[:2], note, "", *lines[2:]] if lines else []
 
 
 def source_line(scores: Scores, rows: Sequence[Mapping[str, str]]) -> str:
@@ -181,7 +210,11 @@ def _digest(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def measured_lines(
-    scores: Scores, records: Sequence[Table], source: str, picture: str
+    scores: Scores,
+    records: Sequence[Table],
+    source: str,
+    picture: str,
+    ablation: Sequence[str] = (),
 ) -> list[str]:
     """Markdown of the measured part.
 
@@ -190,6 +223,7 @@ def measured_lines(
         records: see `collect_records`.
         source: see `source_line`.
         picture: address of the operating curve, seen from the page; "" for none.
+        ablation: see `ablation_lines`.
     """
     lines = [source, "", *(f"- {note}" for note in results.NOTES[:5]), ""]
     lines += headline_table(scores).markdown()
@@ -201,6 +235,7 @@ def measured_lines(
         lines += [_CAPTION, ""]
     for table in results.blend_table(scores):
         lines += table.markdown(level=4 if picture else 3)
+    lines += ablation
     for scenario in ("ts2", "ts3"):
         chosen = scores.select(scenario=scenario)
         tables = results.stratum_tables(chosen, scenario)
@@ -260,6 +295,7 @@ def write_findings(
     output: Path,
     figure: Path,
     tables: Path | None = None,
+    ablation: Sequence[str] = (),
 ) -> None:
     """Render the measured parts of the pages, and the figure.
 
@@ -269,6 +305,7 @@ def write_findings(
         output: page of the findings.
         figure: SVG to write.
         tables: page that gets every table of stage 7, if any.
+        ablation: see `ablation_lines`.
 
     Raises:
         UserError: a page is missing or lacks its markers.
@@ -278,7 +315,7 @@ def write_findings(
     source = source_line(scores, rows)
     drawn = draw_curve(scores, figure)
     picture = Path(os.path.relpath(figure, output.parent)).as_posix() if drawn else ""
-    lines = measured_lines(scores, records, source, picture)
+    lines = measured_lines(scores, records, source, picture, ablation)
     write_page(output, pages[output], lines)
     if tables:
         write_page(tables, pages[tables], result_lines(scores, records, source))

@@ -504,6 +504,46 @@ def difference_table(scores: Scores, scenario: str) -> list[Table]:
     return [Table(scenario.upper(), header, rows)]
 
 
+def parent_of(name: str, names: Collection[str]) -> str | None:
+    """The system that a row of the ablation varies: ``s`` of ``s_kappa2``."""
+    parents = [other for other in names if name.startswith(f"{other}_")]
+    return max(parents, key=len, default=None)
+
+
+def ablation_tables(
+    scores: Scores, figures: Sequence[tuple[str, Column]]
+) -> list[Table]:
+    """The rows of an ablation, and what each is above the system that it varies.
+
+    Args:
+        scores: of all systems.
+        figures: scenario and column of each cell.
+    """
+    systems = scores.systems()
+    pairs = {
+        name: parent
+        for name in systems
+        if (parent := parent_of(name, set(systems) - {name}))
+    }
+    rows = []
+    for name, parent in pairs.items():
+        cells = []
+        for scenario, column in figures:
+            ours, theirs = (
+                scores.select(system=one, scenario=scenario) for one in (name, parent)
+            )
+            cells.append(_difference_cell(column, ours, theirs))
+        rows.append([f"{name} - {parent}", *cells])
+    if not rows:
+        return []
+    shown = [name for name in systems if name in {*pairs, *pairs.values()}]
+    header = ["systems", *(f"{s.upper()} {c.title}" for s, c in figures)]
+    return [
+        side_by_side("Ablation: systems", scores, figures, shown),
+        Table("Ablation: differences", header, rows),
+    ]
+
+
 def difference_tables(scores: Scores) -> list[Table]:
     """`difference_table` of every scenario in which the paper's question is asked."""
     return [
