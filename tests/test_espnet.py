@@ -719,6 +719,29 @@ def test_pack_is_loaded_by_stock_classes(student, dump, tmp_path, monkeypatch):
     np.testing.assert_allclose(output[0], expected, atol=1e-6)
 
 
+def test_half_pack_is_half_as_large_and_sounds_the_same(student, dump, tmp_path):
+    from espnet_pse_kd.recipe.zoo import fetch_student
+
+    full = pack.pack_experiment(student)
+    half = pack.pack_experiment(student, half=True, outdir=tmp_path / "kept")
+    assert half == tmp_path / "kept" / full.name
+    sizes = [
+        max(entry.file_size for entry in zipfile.ZipFile(path).infolist())
+        for path in (full, half)
+    ]
+    assert sizes[1] < 0.7 * sizes[0]
+    mixture = read_audio(dump / "raw/test_ts2/wav/test_ts2_0.wav")
+    vector = np.full(256, 1 / 16, np.float32)
+    outputs = []
+    for path, name in ((full, "a"), (half, "b")):
+        folder = fetch_student(str(path), tmp_path / name, "model.pth")
+        model = load_student(folder / "config.yaml", folder / "model.pth")
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        outputs.append(enhance.enhance(model, mixture, vector))
+    error = np.abs(outputs[0] - outputs[1]).max() / np.abs(outputs[0]).max()
+    assert 0 < error < 0.01
+
+
 def test_packed_teacher_is_the_teacher(teacher, tmp_path):
     archive = pack.pack_experiment(teacher)
     with zipfile.ZipFile(archive) as packed:

@@ -72,6 +72,8 @@ def get_parser() -> argparse.ArgumentParser:
         default=_BEST,
         help="file in a student's EXP; a personal VAD's is always the default",
     )
+    add("--half", action="store_true", help="store float16, half the size, as a record")
+    add("--outdir", type=Path, help="folder of the zips (default: each EXP)")
     return parser
 
 
@@ -81,8 +83,20 @@ def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: config.get(key) for key in kept}, "init": None}
 
 
-def pack_experiment(exp: Path, model_file: str = _BEST) -> Path:
-    """Pack one training into ``EXP/<name of EXP>.zip``.
+def pack_experiment(
+    exp: Path,
+    model_file: str = _BEST,
+    half: bool = False,
+    outdir: Path | None = None,
+) -> Path:
+    """Pack one training into ``<outdir>/<name of EXP>.zip``.
+
+    Args:
+        exp: folder of the training.
+        model_file: its checkpoint.
+        half: store float16. What loads it computes in float32 as ever, with weights
+            that are rounded to 11 bits.
+        outdir: default ``exp``.
 
     Returns:
         path of the zip.
@@ -113,11 +127,15 @@ def pack_experiment(exp: Path, model_file: str = _BEST) -> Path:
         reduced = inference_config(config)
         what = "Personalized speech enhancement"
     name = exp.absolute().name
-    archive = exp.absolute() / f"{name}.zip"
-    with tempfile.TemporaryDirectory(dir=exp) as staging:
+    archive = (outdir or exp).absolute() / f"{name}.zip"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as staging:
         folder = Path(staging) / "exp" / name
         folder.mkdir(parents=True)
-        shutil.copyfile(source, folder / "model.pth")
+        if half:
+            _save_half(source, folder / "model.pth")
+        else:
+            shutil.copyfile(source, folder / "model.pth")
         text = yaml.safe_dump(reduced, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         vectors = Path(config.get("train_enroll_vectors") or "")
@@ -138,6 +156,17 @@ def pack_experiment(exp: Path, model_file: str = _BEST) -> Path:
     return archive
 
 
+def _save_half(source: Path, target: Path) -> None:
+    """Copy a checkpoint of tensors with its float32 ones as float16."""
+    import torch
+
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    torch.save(
+        {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()},
+        target,
+    )
+
+
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """Pack what ``argv`` names, default the command line's."""
@@ -146,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
         if not (exp / "config.yaml").is_file():
             raise UserError(f"--exp {exp}: no config.yaml; train it first")
     for exp in args.exp:
-        print(pack_experiment(exp, args.model_file))
+        print(pack_experiment(exp, args.model_file, args.half, args.outdir))
 
 
 if __name__ == "__main__":
