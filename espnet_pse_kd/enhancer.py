@@ -15,7 +15,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
-from espnet_pse_kd.runtime.presence import at_samples, gains
+from espnet_pse_kd.runtime.presence import steer
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
@@ -133,7 +133,7 @@ class PersonalizedEnhancer:
         rate: int,
         profile: Profile,
         attenuation_limit_db: float | None = None,
-        mute_absent: bool = False,
+        look_ahead: bool = False,
     ) -> np.ndarray:
         """Enhance a whole signal.
 
@@ -142,8 +142,9 @@ class PersonalizedEnhancer:
             rate: Hz; above 16 kHz the result holds nothing beyond 8 kHz.
             profile: of the voice to keep.
             attenuation_limit_db: how far anything may be turned down; None: no limit.
-            mute_absent: turn long absences of the voice down, whatever the limit; see
-                `runtime.presence`. It looks ahead, so no stream has it.
+            look_ahead: let the personal VAD hear the whole signal first: it protects
+                the voice where it is heard, and turns its long absences down, see
+                `runtime.presence`. No stream can have it.
 
         Returns:
             float32 (N,), aligned with ``wave``.
@@ -157,22 +158,18 @@ class PersonalizedEnhancer:
             raise UserError(
                 f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
             )
-        stream = self.stream(profile, rate, attenuation_limit_db)
+        stream = self.stream(
+            profile, rate, None if look_ahead else attenuation_limit_db
+        )
         wave = _mono(wave, "wave")
         output = np.concatenate([stream.process(wave), stream.flush()])
-        if mute_absent:
-            output *= self._presence_gains(wave, rate, profile)
-        return output
-
-    def _presence_gains(
-        self, wave: np.ndarray, rate: int, profile: Profile
-    ) -> np.ndarray:
-        """Gain of every sample, (N,)."""
+        if not look_ahead:
+            return output
         vad = self.personal_vad
         speech = soxr.resample(wave, rate, SAMPLE_RATE)
         own = vad.posteriors(speech, profile.vector)[:, vad.classes.index("tss")]
-        hop = vad.hop / SAMPLE_RATE
-        return at_samples(gains(own, hop), hop, 0, len(wave), rate)
+        steering = steer(own, vad.hop / SAMPLE_RATE)
+        return steering.apply(output, wave, 0, rate, attenuation_limit_db)
 
     def stream(
         self,

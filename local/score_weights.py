@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Score the package's own weights, as a user gets them, on the recipe's test sets.
 
-Every trial is enrolled and enhanced by `PersonalizedEnhancer`, with and without
-`mute_absent`; run stages 1 and 2 of the recipe first.
+Every trial is enrolled and enhanced by `PersonalizedEnhancer`, as a stream and with
+`look_ahead`; run stages 1 and 2 of the recipe first.
 
 python local/score_weights.py --dump_dir egs2_recipe/dump --nj 2
 """
@@ -43,12 +43,12 @@ class Variant(NamedTuple):
     """A way to call the enhancer."""
 
     attenuation_limit_db: float | None
-    mute_absent: bool
+    look_ahead: bool
 
     def __str__(self) -> str:
         limit = self.attenuation_limit_db
-        words = [] if limit is None else [f"limit {limit:g} dB"]
-        return ", ".join(words + ["mute absent"] * self.mute_absent) or "default"
+        way = "look-ahead" if self.look_ahead else "causal"
+        return way if limit is None else f"{way}, limit {limit:g} dB"
 
 
 @functools.lru_cache(maxsize=1)
@@ -114,7 +114,7 @@ def main() -> None:
     add("--nj", type=int, default=2)
     args = parser.parse_args()
     limits = [None, *args.limits]
-    variants = tuple(Variant(limit, mute) for limit in limits for mute in (False, True))
+    variants = tuple(Variant(limit, look) for limit in limits for look in (False, True))
     work = []
     for name in args.sets:
         folder = args.dump_dir / "raw" / name

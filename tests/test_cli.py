@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
 from espnet_pse_kd.cli.pictures import spectrogram
 from espnet_pse_kd.cli.sound import open_sound
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.runtime.presence import DEPTH_DB
+from espnet_pse_kd.runtime.presence import DEPTH_DB, PROTECTION_DB
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
 
@@ -364,14 +365,14 @@ def test_report(
     assert "seems absent" in capsys.readouterr().err
 
 
-def test_mute_absent(
+def test_look_ahead(
     weights: Path,
     me: Path,
     tmp_path: Path,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The voice is heard in second 10 of 30: what is 4 s away from it is muted."""
+    """The voice is heard in second 10 of 30: it is protected, what is far is muted."""
     monkeypatch.setattr(presence, "_PIECE", 7 * SAMPLE_RATE)  # several pieces
     first = 0
 
@@ -379,7 +380,7 @@ def test_mute_absent(
         nonlocal first
         frames = np.zeros((-(-len(wave) // 160) + 1, 3))
         heard = np.arange(first, first + len(frames))
-        frames[(heard >= 1000) & (heard < 1100), 2] = 1
+        frames[(heard >= 1000) & (heard < 1200), 2] = 1
         first += len(wave) // 160
         return frames
 
@@ -387,20 +388,48 @@ def test_mute_absent(
     source = tmp_path / "a.wav"
     wave = np.repeat(voice(10.0, seed=1), 9)[: 30 * 44100]
     soundfile.write(source, np.stack([wave, 0.9 * wave], 1), 44100)
-    plain, muted = tmp_path / "plain.wav", tmp_path / "muted.wav"
+    untouched, _ = soundfile.read(source)
+    plain, steered = tmp_path / "plain.wav", tmp_path / "steered.wav"
     run = ("enhance", source, "--profile", me, "--per-channel", "-o")
-    assert pse_kd(*run, plain, model=weights) == 0
-    assert pse_kd(*run, muted, "--mute-absent", model=weights) == 0
+    assert pse_kd(*run, plain, "--no-look-ahead", model=weights) == 0
+    assert first == 0
+    assert pse_kd(*run, steered, model=weights) == 0
     assert "% of the time" not in capsys.readouterr().out  # that is --report
     before, _ = soundfile.read(plain)
-    after, _ = soundfile.read(muted)
+    after, _ = soundfile.read(steered)
     assert after.shape == before.shape
-    near, step = slice(int(6.5 * 44100), int(14.5 * 44100)), 2 / 32768
-    np.testing.assert_allclose(after[near], before[near], atol=step)
+    step, kept = 2 / 32768, 10 ** (-PROTECTION_DB / 20)
+    for near in (slice(int(6.5 * 44100), 9 * 44100), slice(13 * 44100, 15 * 44100)):
+        np.testing.assert_allclose(after[near], before[near], atol=step)
+    heard = slice(int(10.5 * 44100), int(11.5 * 44100))
+    np.testing.assert_allclose(
+        after[heard],
+        (1 - kept) * before[heard] + kept * untouched[heard],
+        atol=step,
+    )
     closed = 10 ** (-DEPTH_DB / 20)
-    for far in (slice(0, int(5.5 * 44100)), slice(int(15.5 * 44100), None)):
+    for far in (slice(0, int(5.5 * 44100)), slice(int(16.5 * 44100), None)):
         np.testing.assert_allclose(after[far], closed * before[far], atol=step)
         assert np.abs(after[far]).max() > 0
+
+
+def test_look_ahead_needs_a_personal_vad(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Without one, recordings are enhanced all the same, unless it is asked for."""
+    model = tmp_path / "model"
+    shutil.copytree(weights, model)
+    (model / "pvad.onnx").write_bytes(b"no network")
+    source = write(tmp_path / "a.wav")
+    run = ("enhance", source, "--profile", me, "-o")
+    assert pse_kd(*run, tmp_path / "b.wav", "--look-ahead", model=model) == 2
+    assert not (tmp_path / "b.wav").exists()
+    capsys.readouterr()
+    assert pse_kd(*run, tmp_path / "c.wav", model=model) == 0
+    assert "note: no look-ahead: " in capsys.readouterr().err
+    plain = tmp_path / "d.wav"
+    assert pse_kd(*run, plain, "--no-look-ahead", model=model) == 0
+    assert plain.read_bytes() == (tmp_path / "c.wav").read_bytes()
 
 
 # Bad input: nothing is written, one line says why, and the exit status is 2

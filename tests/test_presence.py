@@ -1,4 +1,4 @@
-"""Where the enrolled voice is absent for long, and the gain that mutes it there."""
+"""What the personal VAD, hearing the voice, does to an enhanced recording."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_pse_kd.runtime import presence
-from espnet_pse_kd.runtime.presence import at_samples, gains, present
+from espnet_pse_kd.runtime.presence import steer
 
 HOP = 0.01
+RATE = 100  # one sample per frame
 CLOSED = 10 ** (-presence.DEPTH_DB / 20)
+KEPT = 10 ** (-presence.PROTECTION_DB / 20)
 FRAMES = round(presence.REACH_SECONDS / HOP)
 
 
@@ -20,22 +22,25 @@ def heard_at(first: int, count: int, length: int = 3000) -> np.ndarray:
 
 
 def test_the_voice_counts_as_present_four_seconds_around_it() -> None:
-    found = np.flatnonzero(present(heard_at(1500, 100), HOP))
+    found = np.flatnonzero(steer(heard_at(1500, 100), HOP).gain > 0.5)
     assert found[0] == pytest.approx(1500 - FRAMES, abs=10)
     assert found[-1] == pytest.approx(1600 + FRAMES, abs=10)
     assert len(found) == found[-1] - found[0] + 1
 
 
 def test_a_blip_is_no_voice() -> None:
-    assert not present(heard_at(1500, 8), HOP).any()
+    steering = steer(heard_at(1500, 8), HOP)
+    np.testing.assert_allclose(steering.gain, CLOSED, rtol=1e-6)
+    assert not steering.floor.any()
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 @pytest.mark.parametrize("length", [1, 7, 5000])
 def test_all_or_nothing(value: float, length: int) -> None:
-    gain = gains(np.full(length, value, np.float16), HOP)
-    np.testing.assert_allclose(gain, value or CLOSED, atol=1e-6)
-    assert gain.dtype == np.float32
+    steering = steer(np.full(length, value, np.float16), HOP)
+    np.testing.assert_allclose(steering.gain, value or CLOSED, atol=1e-6)
+    np.testing.assert_allclose(steering.floor, KEPT * value, atol=1e-6)
+    assert steering.gain.dtype == steering.floor.dtype == np.float32
 
 
 @given(
@@ -43,16 +48,37 @@ def test_all_or_nothing(value: float, length: int) -> None:
     count=st.integers(1, 600),
     length=st.integers(600, 3000),
 )
-def test_speech_that_is_heard_is_never_turned_down(
-    first: int, count: int, length: int
-) -> None:
+def test_speech_that_is_heard_is_protected(first: int, count: int, length: int) -> None:
     posterior = heard_at(first, count, length)
-    gain = gains(posterior, HOP)
-    assert len(gain) == length
+    gain, floor, _ = steering = steer(posterior, HOP)
+    assert len(gain) == len(floor) == length
     assert gain.min() >= CLOSED - 1e-6 and gain.max() <= 1 + 1e-6
+    assert floor.min() >= 0 and floor.max() <= KEPT + 1e-6
     if posterior.sum() > 20:
         np.testing.assert_allclose(gain[posterior > 0], 1, atol=1e-6)
-    assert np.abs(np.diff(gain)).max() < 0.03  # a fade, not a click
+    for track in (gain, floor):
+        assert np.abs(np.diff(track)).max() < 0.03  # a fade, not a click
+    # A network that removes everything cannot remove the voice where it is heard.
+    speech = np.ones(length, np.float32)
+    left = steering.apply(0 * speech, speech, 0, RATE)
+    spoken = np.flatnonzero(posterior)
+    time = np.arange(length)
+    if len(spoken):
+        inside = (time > spoken[0] + 35) & (time < spoken[-1] - 35)
+        np.testing.assert_allclose(left[inside], KEPT, atol=1e-6)
+        far = (time < spoken[0] - 45) | (time > spoken[-1] + 45)
+        np.testing.assert_array_equal(left[far], 0)
+
+
+@given(limit=st.floats(0, 60))
+def test_a_limit_holds_in_absence_too(limit: float) -> None:
+    """Whatever the network does, no more than the limit is taken away."""
+    steering = steer(heard_at(1500, 100), HOP)
+    speech = np.ones((3000, 2), np.float32)
+    kept = steering.apply(0 * speech, speech, 0, RATE, limit)
+    assert kept.min() >= 10 ** (-limit / 20) - 1e-6
+    same = steering.apply(speech, speech, 0, RATE, 0.0)
+    np.testing.assert_allclose(same, speech, atol=1e-6)
 
 
 @given(
@@ -60,8 +86,10 @@ def test_speech_that_is_heard_is_never_turned_down(
     rate=st.sampled_from([8000, 16000, 44100, 48000]),
 )
 def test_samples_do_not_depend_on_the_blocks(cut: int, rate: int) -> None:
-    gain = gains(heard_at(500, 100), HOP)
-    whole = at_samples(gain, HOP, 0, 48000, rate)
-    parts = [at_samples(gain, HOP, 0, cut, rate)]
-    parts.append(at_samples(gain, HOP, cut, 48000 - cut, rate))
+    steering = steer(heard_at(500, 100), HOP)
+    generator = np.random.default_rng(0)
+    enhanced, untouched = generator.normal(size=(2, 48000)).astype(np.float32)
+    whole = steering.apply(enhanced, untouched, 0, rate)
+    parts = [steering.apply(enhanced[:cut], untouched[:cut], 0, rate)]
+    parts.append(steering.apply(enhanced[cut:], untouched[cut:], cut, rate))
     np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -57,10 +57,10 @@ def test_every_variant_is_a_row(
     runpy.run_path(str(SCRIPT), run_name="__main__")
     table = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1] for line in table[2:]] == [
-        "default",
-        "mute absent",
-        "limit 12 dB",
-        "limit 12 dB, mute absent",
+        "causal",
+        "look-ahead",
+        "causal, limit 12 dB",
+        "look-ahead, limit 12 dB",
     ]
     rows = [json.loads(line) for line in scores.read_text().splitlines()]
     assert len(rows) == 16
@@ -69,5 +69,5 @@ def test_every_variant_is_a_row(
         for row in rows
         if row["scenario"] == "ts3"
     }
-    assert reduction["limit 12 dB"] < reduction["default"]
-    assert reduction["mute absent"] >= reduction["default"] - 1e-3
+    assert reduction["causal, limit 12 dB"] < reduction["causal"]
+    assert reduction["look-ahead"] >= reduction["causal"] - 1e-3

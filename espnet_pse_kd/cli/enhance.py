@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,13 @@ from espnet_pse_kd.cli.voice import (
 )
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.progress import progress
-from espnet_pse_kd.runtime.presence import DEPTH_DB, REACH_SECONDS, at_samples, gains
+from espnet_pse_kd.runtime.presence import (
+    DEPTH_DB,
+    PROTECTION_DB,
+    REACH_SECONDS,
+    Steering,
+    steer,
+)
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -69,10 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tell in how much of the time the enrolled voice speaks",
     )
     add(
-        "--mute-absent",
-        action="store_true",
-        help=f"turn down by {DEPTH_DB:.0f} dB where the enrolled voice is not heard "
-        f"for {REACH_SECONDS:.0f} s before and after; reads the recording twice",
+        "--look-ahead",
+        action=argparse.BooleanOptionalAction,
+        help="let the personal VAD hear the recording first: where it hears the "
+        f"enrolled voice nothing is turned down by more than {PROTECTION_DB:.0f} dB, "
+        f"what is {REACH_SECONDS:.0f} s away from it by {DEPTH_DB:.0f} dB more; "
+        "default: if the model has a personal VAD",
     )
     add("--force", action="store_true", help="replace files that exist")
     add_model_arguments(parser)
@@ -102,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
         args.per_channel,
         args.report,
         args.force,
-        args.mute_absent,
+        args.look_ahead,
     )
     worker = Worker(enhancer, load_profile(args, enhancer), options)
     if len(jobs) == 1:
@@ -124,14 +133,15 @@ class Options(NamedTuple):
         per_channel: enhance each channel by itself, not their mean.
         report: tell in how much of the time the voice speaks.
         force: replace files that exist.
-        mute_absent: turn down long absences of the voice, whatever the limit.
+        look_ahead: let the personal VAD hear the recording first; None: if there is
+            one.
     """
 
     attenuation_limit: float | None = None
     per_channel: bool = False
     report: bool = False
     force: bool = False
-    mute_absent: bool = False
+    look_ahead: bool | None = None
 
 
 class Worker:
@@ -172,27 +182,18 @@ class Worker:
         if job.output.exists() and not self._options.force:
             raise UserError(f"{job.output}: exists; give --force, or another --output")
         start = time.monotonic()
-        meter = None
         with open_sound(job.source) as sound:
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
-            gain = None
-            if self._options.report or self._options.mute_absent:
-                meter = PresenceMeter(
-                    self._enhancer.personal_vad, self._profile, form.rate
-                )
+            meter = self._meter(form.rate)
+            steering = None
+            if meter is not None:
                 posterior = self._heard(sound, meter)
-                if self._options.mute_absent:
-                    gain = gains(posterior, meter.hop_seconds)
+                if self._looks_ahead:
+                    steering = steer(posterior, meter.hop_seconds)
             with write_sound(job.output, form) as write:
-                position = 0
-                for block in self._enhanced(sound):
-                    if gain is not None and meter is not None:
-                        block = block * at_samples(
-                            gain, meter.hop_seconds, position, len(block), form.rate
-                        ).reshape(-1, 1)
+                for block in self._enhanced(sound, steering):
                     write(block)
-                    position += len(block)
         spent = time.monotonic() - start
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
         if meter is not None and self._options.report:
@@ -206,6 +207,30 @@ class Worker:
                 file=sys.stderr,
             )
 
+    @cached_property
+    def _looks_ahead(self) -> bool:
+        """Whether the personal VAD steers.
+
+        Raises:
+            UserError: the user wants it, and the model has none.
+        """
+        wanted = self._options.look_ahead
+        if wanted is False:
+            return False
+        try:
+            return bool(self._enhancer.personal_vad)
+        except UserError as error:
+            if wanted:
+                raise
+            print(f"note: no look-ahead: {error}", file=sys.stderr)
+            return False
+
+    def _meter(self, rate: int) -> PresenceMeter | None:
+        """What hears the voice, where somebody asks."""
+        if not (self._looks_ahead or self._options.report):
+            return None
+        return PresenceMeter(self._enhancer.personal_vad, self._profile, rate)
+
     def _heard(self, sound: SoundInput, meter: PresenceMeter) -> np.ndarray:
         """Posterior (T,) of the voice over the whole recording."""
         for block in progress(
@@ -214,28 +239,39 @@ class Worker:
             meter.add(block.mean(1))
         return meter.finish()
 
-    def _enhanced(self, sound: SoundInput) -> Iterator[np.ndarray]:
+    def _enhanced(
+        self, sound: SoundInput, steering: Steering | None
+    ) -> Iterator[np.ndarray]:
         """Enhanced blocks (n, channels), together as long as the recording."""
-        channels = sound.format.channels
+        channels, rate = sound.format.channels, sound.format.rate
         separate = self._options.per_channel
         limit = self._options.attenuation_limit
         streams = [
-            self._enhancer.stream(self._profile, sound.format.rate, limit)
+            self._enhancer.stream(self._profile, rate, None if steering else limit)
             for _ in range(channels if separate else 1)
         ]
+        position = 0
+        waiting = np.zeros((len(streams), 0), np.float32)  # inputs of later outputs
+
+        def finished(outputs: list[np.ndarray]) -> np.ndarray:
+            nonlocal position, waiting
+            block = np.stack(outputs, 1)
+            if steering is not None:
+                untouched = waiting[:, : len(block)].T
+                block = steering.apply(block, untouched, position, rate, limit)
+                waiting = waiting[:, len(block) :]
+            position += len(block)
+            return block if separate else np.repeat(block, channels, 1)
+
         label = f"{sound.path.name}, seconds"
         for block in progress(sound.blocks(), _seconds(sound), label):
-            inputs = block.T if separate else [block.mean(1)]
-            outputs = [s.process(x) for s, x in zip(streams, inputs, strict=True)]
-            yield _columns(outputs, channels)
-        yield _columns([stream.flush() for stream in streams], channels)
+            inputs = block.T if separate else block.mean(1)[None]
+            if steering is not None:
+                waiting = np.concatenate([waiting, inputs], 1)
+            yield finished([s.process(x) for s, x in zip(streams, inputs, strict=True)])
+        yield finished([stream.flush() for stream in streams])
 
 
 def _seconds(sound: SoundInput) -> int:
     """Number of its blocks."""
     return -(-sound.frames // sound.format.rate)
-
-
-def _columns(signals: list[np.ndarray], channels: int) -> np.ndarray:
-    """One signal for all channels, or one for each: (n, channels)."""
-    return np.stack(signals * (channels // len(signals)), axis=1)

@@ -63,10 +63,11 @@ def build(enhancer: PersonalizedEnhancer, folder: Path) -> gr.Blocks:
                     label="Attenuation limit (dB)",
                     info=f"Nothing is turned down further; {_NO_LIMIT_DB}: no limit",
                 )
-                mute = gr.Checkbox(
-                    label="Mute long absences",
-                    info=f"Where the voice is not heard for {REACH_SECONDS:.0f} s "
-                    "before and after",
+                look_ahead = gr.Checkbox(
+                    True,
+                    label="Look ahead",
+                    info="Protect the voice where it is heard, mute what is "
+                    f"{REACH_SECONDS:.0f} s away from it; off: as live",
                 )
                 button = gr.Button("Keep this voice", variant="primary")
             with gr.Column(scale=3, min_width=400):
@@ -76,7 +77,7 @@ def build(enhancer: PersonalizedEnhancer, folder: Path) -> gr.Blocks:
                 picture = gr.Plot(show_label=False, elem_id="picture")
         button.click(
             _handler(enhancer, folder),
-            [voice, recording, limit, mute],
+            [voice, recording, limit, look_ahead],
             [text, before, after, picture],
             api_name=False,
             concurrency_limit=1,
@@ -109,13 +110,13 @@ def _handler(
     enhancer: PersonalizedEnhancer, folder: Path
 ) -> Callable[[str | None, str | None, float, bool], Result]:
     def handle(
-        voice: str | None, recording: str | None, limit: float, mute: bool
+        voice: str | None, recording: str | None, limit: float, look_ahead: bool
     ) -> Result:
         _remove_old(folder)
         own = Path(tempfile.mkdtemp(prefix="result-", dir=folder))
         wanted = None if limit >= _NO_LIMIT_DB else limit
         try:
-            return enhance(enhancer, voice, recording, wanted, mute, own)
+            return enhance(enhancer, voice, recording, wanted, look_ahead, own)
         except UserError as error:
             message = _without_folders(str(error), voice, recording)
             raise gr.Error(message, duration=None, print_exception=False) from None

@@ -64,7 +64,7 @@ def enhance(
     voice: str | None,
     recording: str | None,
     limit: float | None,
-    mute_absent: bool,
+    look_ahead: bool,
     folder: Path,
 ) -> Result:
     """Do what the page offers.
@@ -74,7 +74,7 @@ def enhance(
         voice: path of the enrolment.
         recording: path of the recording.
         limit: attenuation limit in dB, None for none.
-        mute_absent: turn long absences of the voice down.
+        look_ahead: let the personal VAD hear the recording first.
         folder: where to write.
 
     Raises:
@@ -85,7 +85,7 @@ def enhance(
     profile = enroll(enhancer, [clip])
     source = Path(recording)
     after = folder / f"{source.stem}_enhanced{source.suffix}"
-    options = Options(limit, force=True, mute_absent=mute_absent)
+    options = Options(limit, force=True, look_ahead=look_ahead)
     Worker(enhancer, profile, options).enhance(Job(source, after))
     mono = read_mono(source, SAMPLE_RATE)
     pvad = enhancer.personal_vad

@@ -1,11 +1,14 @@
-"""Long absences of the enrolled voice, for recordings: it looks ahead.
+"""A second opinion on the enrolled voice, for recordings: it looks ahead.
 
-A causal network hears a stranger and has to decide at once; given a whole recording,
-the personal VAD may wait for four seconds in which the voice is heard for certain. What
-has none of them on either side is turned down.
+A causal network has to decide at once whether it hears the enrolled voice or a
+stranger, and errs both ways. Given a whole recording, the personal VAD may wait. Where
+it hears the voice for certain, the network may not remove it; what has no such moment
+within seconds on either side is turned down.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,44 +24,82 @@ the voice and the least of its speech.
 SMOOTHING_SECONDS = 0.2
 DEPTH_DB = 30.0
 """How far an absence is turned down: quiet, but a mistake can still be heard."""
+PROTECTION_DB = 14.0
+"""Where the voice is heard, nothing is turned down by more."""
 _FADE_SECONDS = 0.25
 
 
-def present(posterior: np.ndarray, hop_seconds: float) -> np.ndarray:
-    """Frames within `REACH_SECONDS` of the enrolled voice.
+class Steering(NamedTuple):
+    """What the personal VAD does to an enhanced recording.
+
+    Attributes:
+        gain: float32 (T,), of the output: 1 near the voice, ``-DEPTH_DB`` elsewhere.
+        floor: float32 (T,), amplitude of the recording itself that is kept:
+            ``-PROTECTION_DB`` where the voice is heard, 0 elsewhere.
+        hop_seconds: time between frames.
+    """
+
+    gain: np.ndarray
+    floor: np.ndarray
+    hop_seconds: float
+
+    def apply(
+        self,
+        enhanced: np.ndarray,
+        untouched: np.ndarray,
+        start: int,
+        rate: int,
+        attenuation_limit_db: float | None = None,
+    ) -> np.ndarray:
+        """Mend a stretch of the output.
+
+        Args:
+            enhanced: (n, ...) of the network, without limit.
+            untouched: (n, ...) the recording at the same samples.
+            start: its first sample in the recording.
+            rate: Hz.
+            attenuation_limit_db: nothing is turned down by more than this.
+
+        Returns:
+            float32 (n, ...)
+        """
+        gain, floor = (
+            _at_samples(track, self.hop_seconds, start, len(enhanced), rate).reshape(
+                -1, *[1] * (enhanced.ndim - 1)
+            )
+            for track in (self.gain, self.floor)
+        )
+        if attenuation_limit_db is not None:
+            floor = np.maximum(floor, np.float32(10 ** (-attenuation_limit_db / 20)))
+        return gain * (1 - floor) * enhanced + floor * untouched
+
+
+def steer(posterior: np.ndarray, hop_seconds: float) -> Steering:
+    """What to do, given when the voice is heard.
 
     Args:
         posterior: (T,) of target speech.
         hop_seconds: time between frames.
-
-    Returns:
-        bool (T,)
     """
-    heard = _mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
-    return _mean(heard, 2 * round(REACH_SECONDS / hop_seconds) + 1) > 0
+    heard = _heard(posterior, hop_seconds)
+    near = _mean(heard, 2 * round(REACH_SECONDS / hop_seconds) + 1) > 0
+    fade = 2 * round(_FADE_SECONDS / hop_seconds) + 1
+    gain = _mean(np.where(near, 1.0, 10 ** (-DEPTH_DB / 20)), fade)
+    floor = 10 ** (-PROTECTION_DB / 20) * _mean(heard, fade)
+    return Steering(gain.astype(np.float32), floor.astype(np.float32), hop_seconds)
 
 
-def gains(posterior: np.ndarray, hop_seconds: float) -> np.ndarray:
-    """Gain of every frame: 1 near the voice, ``-DEPTH_DB`` elsewhere, with fades.
-
-    Args:
-        posterior: (T,) of target speech.
-        hop_seconds: time between frames.
-
-    Returns:
-        float32 (T,)
-    """
-    closed = 10 ** (-DEPTH_DB / 20)
-    target = np.where(present(posterior, hop_seconds), 1.0, closed)
-    return _mean(target, 2 * round(_FADE_SECONDS / hop_seconds) + 1).astype(np.float32)
+def _heard(posterior: np.ndarray, hop_seconds: float) -> np.ndarray:
+    """Frames, bool (T,), in which the voice is heard for certain."""
+    return _mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
 
 
-def at_samples(
-    gain: np.ndarray, hop_seconds: float, start: int, count: int, rate: int
+def _at_samples(
+    track: np.ndarray, hop_seconds: float, start: int, count: int, rate: int
 ) -> np.ndarray:
-    """Gains of ``count`` samples from sample ``start`` on, at ``rate`` Hz: float32."""
+    """Values of ``count`` samples from sample ``start`` on, at ``rate`` Hz: float32."""
     frames = np.arange(start, start + count) / (rate * hop_seconds)
-    return np.interp(frames, np.arange(len(gain)), gain).astype(np.float32)
+    return np.interp(frames, np.arange(len(track)), track).astype(np.float32)
 
 
 def _mean(values: np.ndarray, width: int) -> np.ndarray:
