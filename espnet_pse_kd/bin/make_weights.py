@@ -105,8 +105,9 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         "# Default weights of espnet_pse_kd",
         "",
         "A causal network that keeps one enrolled voice (16 kHz, one channel), the "
-        "GE2E speaker encoder that makes the vector of a voice, and a personal VAD, "
-        "which `pse-kd enhance --report` asks.",
+        "speaker encoder that makes the vector of a voice, and a personal VAD, which "
+        "`pse-kd enhance` lets hear a recording first. The scores below are of the "
+        "network alone.",
         "",
         "## Data",
         "",
