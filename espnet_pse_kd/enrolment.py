@@ -24,18 +24,14 @@ def sample_generator(seed: int, epoch: int, uid: str) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, zlib.crc32(uid.encode())])
 
 
-class EnrolmentVectors:
-    """The vectors of one split's enrolment clips (``vectors.npz``).
+class EnrolmentClips:
+    """Which enrolment clips there are, and which of them a sample may have.
 
     Args:
         ids: clip names, (K,).
         speakers: speaker of each clip, (K,).
         sources: recording from which each clip was cut, (K,).
-        vectors: float32 (K, D), unit norm.
-        name: file name for error messages.
-
-    Raises:
-        UserError: the four do not have the same length, or a vector is not finite.
+        name: file or folder for error messages.
     """
 
     def __init__(
@@ -43,56 +39,16 @@ class EnrolmentVectors:
         ids: Sequence[str],
         speakers: Sequence[str],
         sources: Sequence[str],
-        vectors: np.ndarray,
-        name: str = "vectors",
+        name: str = "clips",
     ) -> None:
-        counts = {len(ids), len(speakers), len(sources), len(vectors)}
-        if len(counts) != 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise UserError(
-                f"{name}: ids, speakers, sources and vectors {vectors.shape} do not "
-                "belong together or are not finite; delete it and run stage 3 again"
-            )
         self.name = name
         self.ids = [str(i) for i in ids]
         self.speakers = [str(s) for s in speakers]
         self.sources = [str(s) for s in sources]
-        self.vectors = np.asarray(vectors, dtype=np.float32)
         self._row = {clip: row for row, clip in enumerate(self.ids)}
         self._rows_of: dict[str, list[int]] = {}
         for row, speaker in enumerate(self.speakers):
             self._rows_of.setdefault(speaker, []).append(row)
-
-    @classmethod
-    def load(cls, path: str | Path) -> EnrolmentVectors:
-        """Read ``vectors.npz``.
-
-        Raises:
-            UserError: the file is missing, damaged, or lacks a field.
-        """
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; run stage 3 (speaker vectors)")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                ids, speakers, sources, vectors = (archive[f] for f in FIELDS)
-        except (KeyError, ValueError, OSError, EOFError) as error:
-            raise UserError(
-                f"{path}: not a table of speaker vectors ({error}); delete it and run "
-                "stage 3 again"
-            ) from None
-        return cls(ids, speakers, sources, vectors, name=str(path))
-
-    def save(self, path: str | Path) -> None:
-        """Write ``vectors.npz`` atomically."""
-        texts = (self.ids, self.speakers, self.sources)
-        arrays = [np.asarray(text, dtype=np.str_) for text in texts]
-        with atomic_open(path, "wb") as file:
-            contents: dict[str, Any] = dict(zip(FIELDS, [*arrays, self.vectors]))
-            np.savez(file, **contents)
-
-    @property
-    def dim(self) -> int:
-        """Size D of a vector."""
-        return self.vectors.shape[1]
 
     def rows(self, entry: str) -> list[int]:
         """Rows that a line of ``enroll_id`` allows.
@@ -133,6 +89,68 @@ class EnrolmentVectors:
         """Raise `UserError` for the first entry that `vector` would refuse."""
         for entry in entries:
             self.rows(entry)
+
+
+class EnrolmentVectors(EnrolmentClips):
+    """The vectors of one split's enrolment clips (``vectors.npz``).
+
+    Args:
+        ids, speakers, sources: (K,) each, see `EnrolmentClips`.
+        vectors: float32 (K, D), unit norm.
+        name: file name for error messages.
+
+    Raises:
+        UserError: the four do not have the same length, or a vector is not finite.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        speakers: Sequence[str],
+        sources: Sequence[str],
+        vectors: np.ndarray,
+        name: str = "vectors",
+    ) -> None:
+        counts = {len(ids), len(speakers), len(sources), len(vectors)}
+        if len(counts) != 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
+            raise UserError(
+                f"{name}: ids, speakers, sources and vectors {vectors.shape} do not "
+                "belong together or are not finite; delete it and run stage 3 again"
+            )
+        super().__init__(ids, speakers, sources, name)
+        self.vectors = np.asarray(vectors, dtype=np.float32)
+
+    @classmethod
+    def load(cls, path: str | Path) -> EnrolmentVectors:
+        """Read ``vectors.npz``.
+
+        Raises:
+            UserError: the file is missing, damaged, or lacks a field.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; run stage 3 (speaker vectors)")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                ids, speakers, sources, vectors = (archive[f] for f in FIELDS)
+        except (KeyError, ValueError, OSError, EOFError) as error:
+            raise UserError(
+                f"{path}: not a table of speaker vectors ({error}); delete it and run "
+                "stage 3 again"
+            ) from None
+        return cls(ids, speakers, sources, vectors, name=str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write ``vectors.npz`` atomically."""
+        texts = (self.ids, self.speakers, self.sources)
+        arrays = [np.asarray(text, dtype=np.str_) for text in texts]
+        with atomic_open(path, "wb") as file:
+            contents: dict[str, Any] = dict(zip(FIELDS, [*arrays, self.vectors]))
+            np.savez(file, **contents)
+
+    @property
+    def dim(self) -> int:
+        """Size D of a vector."""
+        return self.vectors.shape[1]
 
     def vector(self, entry: str, generator: np.random.Generator) -> np.ndarray:
         """The vector (D,) for a line of ``enroll_id``, drawn if it is open."""

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    start = time.monotonic()
+    start, commit = time.monotonic(), git_commit()
 
     def pairs(name: str):
         clips = args.dump_dir / "enroll" / split_of(name)
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     record = {
         "command": shlex.join(["python", "-m", __spec__.name, *(argv or sys.argv[1:])]),
-        "commit": git_commit(),
+        "commit": commit,
         "options": vars(options),
         "persons": len(known),
         "mixtures": sum(map(len, known.values())),

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.activity import activity, resample_frames
 from espnet_pse_kd.audio import read_audio
+from espnet_pse_kd.enrolment import EnrolmentClips
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open, invert, read_table, same_keys
+from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys
 from espnet_pse_kd.mel import HOP, mel_power
 from espnet_pse_kd.progress import progress
 from espnet_pse_kd.runtime.speaker import PARTIAL_FRAMES
@@ -107,27 +108,27 @@ def read_pairs(mixtures: Path, clips: Path) -> dict[str, list[Pair]]:
         clips: ``dump/enroll/<split>``.
 
     Raises:
-        UserError: a table is missing, or fewer than two persons have a pair.
+        UserError: a table is missing, a mixture has no enrolment clip (see
+            `EnrolmentClips.rows`), or there are fewer than two persons.
     """
     uids = same_keys(mixtures, _MIXTURE_TABLES)
     tables = {name: read_table(mixtures / name) for name in _MIXTURE_TABLES}
-    same_keys(clips, _CLIP_TABLES)
+    ids = same_keys(clips, _CLIP_TABLES)
     wavs, speakers, sources = (read_table(clips / name) for name in _CLIP_TABLES)
-    of_speaker = invert(speakers)
+    known = EnrolmentClips(
+        ids, [speakers[c] for c in ids], [sources[c] for c in ids], str(clips)
+    )
     pairs: dict[str, list[Pair]] = {}
     for uid in uids:
-        speaker = tables["utt2spk"][uid]
-        own = tables["enroll_id"][uid].lstrip("*").split()[0]
-        others = [c for c in of_speaker.get(speaker, []) if sources[c] != own]
-        if others:
-            pair = Pair(
-                tables["wav.scp"][uid],
-                tables["spk1.scp"][uid],
-                person_of(speaker),
-                person_of(tables["utt2interf"][uid]),
-                tuple(wavs[c] for c in others),
-            )
-            pairs.setdefault(pair.person, []).append(pair)
+        rows = known.rows(tables["enroll_id"][uid])
+        pair = Pair(
+            tables["wav.scp"][uid],
+            tables["spk1.scp"][uid],
+            person_of(tables["utt2spk"][uid]),
+            person_of(tables["utt2interf"][uid]),
+            tuple(wavs[known.ids[row]] for row in rows),
+        )
+        pairs.setdefault(pair.person, []).append(pair)
     if len(pairs) < 2:
         raise UserError(
             f"{mixtures}: {len(pairs)} persons with an enrolment clip in {clips}; "
