@@ -98,7 +98,11 @@ def _at_samples(
 ) -> np.ndarray:
     """Values of ``count`` samples from sample ``start`` on, at ``rate`` Hz: float32."""
     frames = np.arange(start, start + count) / (rate * hop_seconds)
-    return np.interp(frames, np.arange(len(track)), track).astype(np.float32)
+    # The whole track of a recording of hours would be searched for every block.
+    first = min(int(start / (rate * hop_seconds)), len(track) - 1)
+    last = int((start + count) / (rate * hop_seconds)) + 2
+    part = track[first:last]
+    return np.interp(frames - first, np.arange(len(part)), part).astype(np.float32)
 
 
 def _mean(values: np.ndarray, width: int) -> np.ndarray:
