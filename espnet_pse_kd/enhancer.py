@@ -15,7 +15,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
-from espnet_pse_kd.runtime.presence import steer
+from espnet_pse_kd.runtime.presence import Steering, steer
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
@@ -158,27 +158,28 @@ class PersonalizedEnhancer:
             raise UserError(
                 f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
             )
-        stream = self.stream(
-            profile, rate, None if look_ahead else attenuation_limit_db
-        )
         wave = _mono(wave, "wave")
-        output = np.concatenate([stream.process(wave), stream.flush()])
-        if not look_ahead:
-            return output
-        vad = self.personal_vad
-        speech = soxr.resample(wave, rate, SAMPLE_RATE)
-        own = vad.posteriors(speech, profile.vector)[:, vad.classes.index("tss")]
-        steering = steer(own, vad.hop / SAMPLE_RATE)
-        return steering.apply(output, wave, 0, rate, attenuation_limit_db)
+        steering = None
+        if look_ahead:
+            vad = self.personal_vad
+            heard = vad.stream(profile.vector, rate)
+            posteriors = np.concatenate([heard.process(wave), heard.finish()])
+            own = posteriors[:, vad.classes.index("tss")]
+            steering = steer(own, vad.hop / SAMPLE_RATE)
+        stream = self.stream(profile, rate, attenuation_limit_db, steering)
+        return np.concatenate([stream.process(wave), stream.flush()])
 
     def stream(
         self,
         profile: Profile,
         sample_rate: int = SAMPLE_RATE,
         attenuation_limit_db: float | None = None,
+        steering: Steering | None = None,
     ) -> EnhancerStream:
         """Start a stream; see `EnhancerStream`. Streams do not disturb each other."""
-        return EnhancerStream(self.model, profile, sample_rate, attenuation_limit_db)
+        return EnhancerStream(
+            self.model, profile, sample_rate, attenuation_limit_db, steering
+        )
 
 
 def _existing(path: Path) -> Path:

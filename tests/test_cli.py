@@ -26,13 +26,14 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import devices, live, presence, serve
+from espnet_pse_kd.cli import devices, live, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
 from espnet_pse_kd.cli.pictures import spectrogram
 from espnet_pse_kd.cli.sound import open_sound
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime import pvad
 from espnet_pse_kd.runtime.presence import DEPTH_DB, PROTECTION_DB
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
@@ -263,9 +264,7 @@ def test_enhance_is_the_python_interface(
         assert pse_kd(*run, tmp_path / "mix.wav", *extra, model=weights) == 0
         mix, _ = soundfile.read(tmp_path / "mix.wav", dtype="float32")
         expected = enhancer(given.mean(1), rate, profile, limit, look)
-        # The command gives the personal VAD the recording in pieces.
-        close = 1e-4 if look else 1e-6
-        np.testing.assert_allclose(mix, np.stack([expected] * 2, 1), atol=close)
+        np.testing.assert_allclose(mix, np.stack([expected] * 2, 1), atol=1e-6)
     words = ("--per_channel", "--no-look-ahead")
     assert pse_kd(*run, tmp_path / "each.wav", *words, model=weights) == 0
     each, _ = soundfile.read(tmp_path / "each.wav", dtype="float32")
@@ -353,13 +352,13 @@ def test_report(
     run = ("enhance", source, "--profile", me, "-o", tmp_path / "b.wav", "--report")
     heard: list[int] = []
 
-    def posteriors(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    def hear(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
         heard.append(len(wave))
         frames = np.zeros((100, 3))
         frames[:present, 2], frames[present:, 1] = 1, 1
         return frames
 
-    monkeypatch.setattr(OnnxPersonalVAD, "posteriors", posteriors)
+    monkeypatch.setattr(OnnxPersonalVAD, "run", hear)
     present = 40
     assert pse_kd(*run, model=weights) == 0
     shown = capsys.readouterr()
@@ -378,45 +377,55 @@ def test_look_ahead(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The voice is heard in second 10 of 30: it is protected, what is far is muted."""
-    monkeypatch.setattr(presence, "_PIECE", 7 * SAMPLE_RATE)  # several pieces
-    first = 0
+    """Where the voice is heard it is protected, in each channel; far off it is muted.
 
-    def posteriors(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        nonlocal first
-        frames = np.zeros((-(-len(wave) // 160) + 1, 3))
-        heard = np.arange(first, first + len(frames))
-        frames[(heard >= 1000) & (heard < 1200), 2] = 1
-        first += len(wave) // 160
+    Loud is what counts as heard: seconds 10 and 11 of one channel, 20 and 21 of the
+    other.
+    """
+    runs = 0
+
+    def hear(self: object, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        nonlocal runs
+        runs += 1
+        power = np.square(np.pad(wave, (0, 320))[: len(wave) // 160 * 160 + 160])
+        loud = power.reshape(-1, 160).mean(1) > 1e-3
+        frames = np.zeros((-(-len(wave) // 160) + 1, 3), np.float32)
+        frames[: len(loud), 2] = loud[: len(frames)]
         return frames
 
-    monkeypatch.setattr(OnnxPersonalVAD, "posteriors", posteriors)
+    monkeypatch.setattr(OnnxPersonalVAD, "run", hear)
+    monkeypatch.setattr(pvad, "_BLOCK_SECONDS", 7)  # several blocks
+    rate = 44100
     source = tmp_path / "a.wav"
-    wave = np.repeat(voice(10.0, seed=1), 9)[: 30 * 44100]
-    soundfile.write(source, np.stack([wave, 0.9 * wave], 1), 44100)
+    noise = np.random.default_rng(0).normal(size=(30 * rate, 2))
+    level = np.full((30, 2), 0.01)
+    level[10:12, 0] = level[20:22, 1] = 0.2
+    soundfile.write(source, noise * np.repeat(level, rate, axis=0), rate)
     untouched, _ = soundfile.read(source)
     plain, steered = tmp_path / "plain.wav", tmp_path / "steered.wav"
     run = ("enhance", source, "--profile", me, "--per-channel", "-o")
     assert pse_kd(*run, plain, "--no-look-ahead", model=weights) == 0
-    assert first == 0
+    assert not runs
     assert pse_kd(*run, steered, model=weights) == 0
+    assert runs >= 8
     assert "% of the time" not in capsys.readouterr().out  # that is --report
     before, _ = soundfile.read(plain)
     after, _ = soundfile.read(steered)
     assert after.shape == before.shape
     step, kept = 2 / 32768, 10 ** (-PROTECTION_DB / 20)
-    for near in (slice(int(6.5 * 44100), 9 * 44100), slice(13 * 44100, 15 * 44100)):
-        np.testing.assert_allclose(after[near], before[near], atol=step)
-    heard = slice(int(10.5 * 44100), int(11.5 * 44100))
-    np.testing.assert_allclose(
-        after[heard],
-        (1 - kept) * before[heard] + kept * untouched[heard],
-        atol=step,
-    )
     closed = 10 ** (-DEPTH_DB / 20)
-    for far in (slice(0, int(5.5 * 44100)), slice(int(16.5 * 44100), None)):
-        np.testing.assert_allclose(after[far], closed * before[far], atol=step)
-        assert np.abs(after[far]).max() > 0
+
+    def part(channel: int, first: float, last: float) -> tuple[slice, int]:
+        return slice(int(first * rate), int(last * rate)), channel
+
+    for n, heard in enumerate((10, 20)):
+        for near in (part(n, heard - 3, heard - 0.7), part(n, heard + 2.7, heard + 5)):
+            np.testing.assert_allclose(after[near], before[near], atol=step)
+        own = part(n, heard + 0.05, heard + 1.95)
+        expected = (1 - kept) * before[own] + kept * untouched[own]
+        np.testing.assert_allclose(after[own], expected, atol=step)
+        for far in (part(n, 0, heard - 4.5), part(n, heard + 6.5, 30)):
+            np.testing.assert_allclose(after[far], closed * before[far], atol=step)
 
 
 def test_look_ahead_needs_a_personal_vad(

@@ -25,6 +25,7 @@ from espnet_pse_kd.runtime import pvad as pvad_module
 from espnet_pse_kd.runtime.features import mel_power, trim_silence
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file, seal
+from espnet_pse_kd.runtime.presence import Steering
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
@@ -110,6 +111,24 @@ def test_chunks_do_not_matter(model: StreamingModel, rate: int) -> None:
     whole = run(stream, wave, [])
     assert np.abs(whole).max() > 1e-3
     np.testing.assert_array_equal(run(stream, wave, [0, 1, *map(int, sizes)]), whole)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("limit", [None, 6.0])
+def test_steering_is_applied_sample_by_sample(
+    model: StreamingModel, rate: int, limit: float | None
+) -> None:
+    wave = speech(rate)
+    plain = run(EnhancerStream(model, unit_vector(), rate), wave, [])
+    tracks = np.random.default_rng(1).uniform(0, 1, (2, 400)).astype(np.float32)
+    steering = Steering(*tracks, hop_seconds=0.01)
+    steered = EnhancerStream(model, unit_vector(), rate, limit, steering)
+    gain, floor = steering.at(0, len(wave), rate)
+    if limit is not None:
+        floor = np.maximum(floor, 10 ** (-limit / 20))
+    expected = gain * (1 - floor) * plain + floor * wave
+    for sizes in ([], [1, 777, 0, 3001]):
+        np.testing.assert_allclose(run(steered, wave, sizes), expected, atol=1e-6)
 
 
 @settings(deadline=None, max_examples=25)
@@ -537,7 +556,23 @@ def test_posteriors_of_long_recordings_come_in_blocks(
     for samples in (len(wave), 4 * 16000, 4 * 16000 + 1):
         found = vad.posteriors(wave[:samples], vector)
         assert len(found) == -(-samples // 160) + 1
-    np.testing.assert_allclose(vad.posteriors(wave, vector), whole, atol=0.05)
+    found = vad.posteriors(wave, vector)
+    np.testing.assert_allclose(found, whole, atol=0.05)
+    for sizes in ([1, 0, 31999, 4], [64000, 7], [80000]):
+        stream = vad.stream(vector, 16000)
+        parts = np.split(wave, np.cumsum(sizes))
+        pieces = [*map(stream.process, parts), stream.finish()]
+        np.testing.assert_array_equal(np.concatenate(pieces), found)
+    assert max(map(len, pieces[:-1])) > 0  # they come while the recording does
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2])
+def test_posteriors_of_next_to_nothing(
+    samples: int, encoder: OnnxSpeakerEncoder
+) -> None:
+    stream = OnnxPersonalVAD(exported.pvad()[1], encoder).stream(unit_vector(), 48000)
+    stream.process(np.zeros(samples, np.float32))
+    assert stream.finish().shape[0] in (1, 2)
 
 
 def test_pvad_needs_its_encoder() -> None:

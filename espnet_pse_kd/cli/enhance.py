@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.cli.batch import Job, plan
-from espnet_pse_kd.cli.presence import PresenceMeter
+from espnet_pse_kd.cli.presence import PresenceMeter, report
 from espnet_pse_kd.cli.sound import (
     SoundInput,
     open_sound,
@@ -185,19 +185,17 @@ class Worker:
         with open_sound(job.source) as sound:
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
-            meter = self._meter(form.rate)
-            steering = None
-            if meter is not None:
-                posterior = self._heard(sound, meter)
-                if self._looks_ahead:
-                    steering = steer(posterior, meter.hop_seconds)
+            meters = self._heard(sound)
+            steerings: list[Steering | None] = [None] * self._streams(sound)
+            if self._looks_ahead:
+                steerings = [steer(track, m.hop_seconds) for m, track in meters]
             with write_sound(job.output, form) as write:
-                for block in self._enhanced(sound, steering):
+                for block in self._enhanced(sound, steerings):
                     write(block)
         spent = time.monotonic() - start
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
-        if meter is not None and self._options.report:
-            meter.report(str(job.source))
+        if self._options.report:
+            report(str(job.source), [meter for meter, _ in meters])
 
     def _note_channels(self, sound: SoundInput) -> None:
         if sound.format.channels > 1 and not self._options.per_channel:
@@ -225,53 +223,55 @@ class Worker:
             print(f"note: no look-ahead: {error}", file=sys.stderr)
             return False
 
-    def _meter(self, rate: int) -> PresenceMeter | None:
-        """What hears the voice, where somebody asks."""
-        if not (self._looks_ahead or self._options.report):
-            return None
-        return PresenceMeter(self._enhancer.personal_vad, self._profile, rate)
+    def _heard(self, sound: SoundInput) -> list[tuple[PresenceMeter, np.ndarray]]:
+        """What the personal VAD hears in every channel that is enhanced, where asked.
 
-    def _heard(self, sound: SoundInput, meter: PresenceMeter) -> np.ndarray:
-        """Posterior (T,) of the voice over the whole recording."""
-        for block in progress(
-            sound.blocks(), _seconds(sound), f"{sound.path.name}, voice"
-        ):
-            meter.add(block.mean(1))
-        return meter.finish()
+        Returns:
+            meter and posterior (T,) of each.
+        """
+        if not (self._looks_ahead or self._options.report):
+            return []
+        vad, rate = self._enhancer.personal_vad, sound.format.rate
+        meters = [
+            PresenceMeter(vad, self._profile, rate) for _ in range(self._streams(sound))
+        ]
+        label = f"{sound.path.name}, voice"
+        for block in progress(sound.blocks(), _seconds(sound), label):
+            for meter, channel in zip(meters, self._inputs(block), strict=True):
+                meter.add(channel)
+        return [(meter, meter.finish()) for meter in meters]
+
+    def _streams(self, sound: SoundInput) -> int:
+        """How many channels are enhanced."""
+        return sound.format.channels if self._options.per_channel else 1
+
+    def _inputs(self, block: np.ndarray) -> np.ndarray:
+        """The channels (streams, n) that are enhanced of a block (n, channels)."""
+        return block.T if self._options.per_channel else block.mean(1)[None]
 
     def _enhanced(
-        self, sound: SoundInput, steering: Steering | None
+        self, sound: SoundInput, steerings: Sequence[Steering | None]
     ) -> Iterator[np.ndarray]:
         """Enhanced blocks (n, channels), together as long as the recording."""
         channels, rate = sound.format.channels, sound.format.rate
-        separate = self._options.per_channel
         limit = self._options.attenuation_limit
         streams = [
-            self._enhancer.stream(self._profile, rate, None if steering else limit)
-            for _ in range(channels if separate else 1)
+            self._enhancer.stream(self._profile, rate, limit, steering)
+            for steering in steerings
         ]
-        position = 0
-        waiting = np.zeros((len(streams), 0), np.float32)  # inputs of later outputs
-
-        def finished(outputs: list[np.ndarray]) -> np.ndarray:
-            nonlocal position, waiting
-            block = np.stack(outputs, 1)
-            if steering is not None:
-                untouched = waiting[:, : len(block)].T
-                block = steering.apply(block, untouched, position, rate, limit)
-                waiting = waiting[:, len(block) :]
-            position += len(block)
-            return block if separate else np.repeat(block, channels, 1)
-
         label = f"{sound.path.name}, seconds"
         for block in progress(sound.blocks(), _seconds(sound), label):
-            inputs = block.T if separate else block.mean(1)[None]
-            if steering is not None:
-                waiting = np.concatenate([waiting, inputs], 1)
-            yield finished([s.process(x) for s, x in zip(streams, inputs, strict=True)])
-        yield finished([stream.flush() for stream in streams])
+            inputs = self._inputs(block)
+            outputs = [s.process(x) for s, x in zip(streams, inputs, strict=True)]
+            yield _columns(outputs, channels)
+        yield _columns([stream.flush() for stream in streams], channels)
 
 
 def _seconds(sound: SoundInput) -> int:
     """Number of its blocks."""
     return -(-sound.frames // sound.format.rate)
+
+
+def _columns(signals: list[np.ndarray], channels: int) -> np.ndarray:
+    """One signal for all channels, or one for each: (n, channels)."""
+    return np.stack(signals * (channels // len(signals)), axis=1)

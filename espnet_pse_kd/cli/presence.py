@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
-
-from espnet_pse_kd.audio import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from espnet_pse_kd.runtime.profile import Profile
@@ -17,11 +15,9 @@ if TYPE_CHECKING:
 ABSENT_SHARE = 0.02
 """Share of the time below which the enrolled voice counts as absent."""
 
-_PIECE = 30 * SAMPLE_RATE  # the personal VAD runs on pieces of half a minute
-
 
 class PresenceMeter:
-    """Hears a recording with the personal VAD; keeps 200 bytes per second of it.
+    """Hears one channel with the personal VAD; keeps 200 bytes per second of it.
 
     Args:
         personal_vad: the network.
@@ -32,63 +28,44 @@ class PresenceMeter:
     def __init__(
         self, personal_vad: OnnxPersonalVAD, profile: Profile, rate: int
     ) -> None:
-        self._personal_vad, self._vector = personal_vad, profile.vector
-        self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1)
-        self._waiting: list[np.ndarray] = []
-        self._counts = np.zeros(len(personal_vad.classes), int)
-        self._own = personal_vad.classes.index("tss")
+        self._stream = personal_vad.stream(profile.vector, rate)
+        self._classes = personal_vad.classes
+        self._counts = np.zeros(len(self._classes), int)
         self._track: list[np.ndarray] = []
+        self.hop_seconds = personal_vad.hop / personal_vad.sample_rate
 
     def add(self, block: np.ndarray) -> None:
-        """Take the next samples (n,) of the recording."""
-        self._waiting.append(self._resampler.resample_chunk(block))
-        if sum(map(len, self._waiting)) >= _PIECE:
-            self._hear(last=False)
+        """Take the next samples (n,) of the channel."""
+        self._keep(self._stream.process(block))
 
     def finish(self) -> np.ndarray:
-        """Posterior (T,) of the enrolled voice every 10 ms; the recording has ended."""
-        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        self._waiting.append(rest)
-        self._hear(last=True)
-        if not self._track:  # a few samples, which resampling has swallowed
-            return np.zeros(1, np.float16)
+        """Posterior (T,) of the enrolled voice every hop; the recording has ended."""
+        self._keep(self._stream.finish())
         return np.concatenate(self._track)
 
     @property
-    def hop_seconds(self) -> float:
-        """Time between posteriors."""
-        return self._personal_vad.hop / SAMPLE_RATE
-
-    def report(self, name: str) -> None:
-        """Print the shares of the voices; warn where the enrolled one seems absent."""
+    def shares(self) -> np.ndarray:
+        """Shares (2,) of the time: of the enrolled voice, of other voices alone."""
         shares = self._counts / max(self._counts.sum(), 1)
-        own, others = (
-            shares[self._own],
-            shares[self._personal_vad.classes.index("ntss")],
-        )
-        print(
-            f"{name}: enrolled voice in {100 * own:.0f} % of the time, other voices "
-            f"alone in {100 * others:.0f} %"
-        )
-        if own < ABSENT_SHARE:
-            print(
-                f"warning: {name}: the enrolled voice seems absent; is it the right "
-                "profile?",
-                file=sys.stderr,
-            )
+        return np.array([shares[self._classes.index(name)] for name in ("tss", "ntss")])
 
-    def _hear(self, last: bool) -> None:
-        """Run the personal VAD on what waits; all but the last piece are whole hops."""
-        piece = np.concatenate(self._waiting)
-        whole = len(piece) if last else len(piece) - len(piece) % self._personal_vad.hop
-        self._waiting = [piece[whole:]]
-        if whole == 0:
-            return
-        posteriors = self._personal_vad.posteriors(
-            piece[:whole], self._vector
-        )  # [T, 3]
-        if not last:  # the frame on its end is the next piece's first
-            posteriors = posteriors[:-1]
-        self._track.append(posteriors[:, self._own].astype(np.float16))
+    def _keep(self, posteriors: np.ndarray) -> None:
+        own = self._classes.index("tss")
+        self._track.append(posteriors[:, own].astype(np.float16))
         heard = np.bincount(posteriors.argmax(1), minlength=len(self._counts))
         self._counts += heard
+
+
+def report(name: str, meters: Sequence[PresenceMeter]) -> None:
+    """Print the shares of the voices; warn where the enrolled one seems absent."""
+    own, others = np.mean([meter.shares for meter in meters], axis=0)
+    print(
+        f"{name}: enrolled voice in {100 * own:.0f} % of the time, other voices "
+        f"alone in {100 * others:.0f} %"
+    )
+    if own < ABSENT_SHARE:
+        print(
+            f"warning: {name}: the enrolled voice seems absent; is it the right "
+            "profile?",
+            file=sys.stderr,
+        )

@@ -34,7 +34,7 @@ class Steering(NamedTuple):
     Attributes:
         gain: float32 (T,), of the output: 1 near the voice, ``-DEPTH_DB`` elsewhere.
         floor: float32 (T,), amplitude of the recording itself that is kept:
-            ``-PROTECTION_DB`` where the voice is heard, 0 elsewhere.
+            ``-PROTECTION_DB`` where the voice is heard and 0.25 s around, 0 elsewhere.
         hop_seconds: time between frames.
     """
 
@@ -42,35 +42,23 @@ class Steering(NamedTuple):
     floor: np.ndarray
     hop_seconds: float
 
-    def apply(
-        self,
-        enhanced: np.ndarray,
-        untouched: np.ndarray,
-        start: int,
-        rate: int,
-        attenuation_limit_db: float | None = None,
-    ) -> np.ndarray:
-        """Mend a stretch of the output.
+    def at(self, start: int, count: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and floor, float32 (count,), of the samples from ``start`` on.
 
         Args:
-            enhanced: (n, ...) of the network, without limit.
-            untouched: (n, ...) the recording at the same samples.
-            start: its first sample in the recording.
-            rate: Hz.
-            attenuation_limit_db: nothing is turned down by more than this.
-
-        Returns:
-            float32 (n, ...)
+            start: first sample.
+            count: how many.
+            rate: their rate in Hz.
         """
+        frames = np.arange(start, start + count) / (rate * self.hop_seconds)
+        # The whole track of a recording of hours would be searched for every block.
+        first = min(int(start / (rate * self.hop_seconds)), len(self.gain) - 1)
+        last = int((start + count) / (rate * self.hop_seconds)) + 2
         gain, floor = (
-            _at_samples(track, self.hop_seconds, start, len(enhanced), rate).reshape(
-                -1, *[1] * (enhanced.ndim - 1)
-            )
-            for track in (self.gain, self.floor)
+            np.interp(frames - first, np.arange(len(part)), part).astype(np.float32)
+            for part in (self.gain[first:last], self.floor[first:last])
         )
-        if attenuation_limit_db is not None:
-            floor = np.maximum(floor, np.float32(10 ** (-attenuation_limit_db / 20)))
-        return gain * (1 - floor) * enhanced + floor * untouched
+        return gain, floor
 
 
 def steer(posterior: np.ndarray, hop_seconds: float) -> Steering:
@@ -80,29 +68,14 @@ def steer(posterior: np.ndarray, hop_seconds: float) -> Steering:
         posterior: (T,) of target speech.
         hop_seconds: time between frames.
     """
-    heard = _heard(posterior, hop_seconds)
+    heard = _mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
     near = _mean(heard, 2 * round(REACH_SECONDS / hop_seconds) + 1) > 0
     fade = 2 * round(_FADE_SECONDS / hop_seconds) + 1
     gain = _mean(np.where(near, 1.0, 10 ** (-DEPTH_DB / 20)), fade)
-    floor = 10 ** (-PROTECTION_DB / 20) * _mean(heard, fade)
+    # Widened by the fade, so that a short word is protected to its ends.
+    around = _mean(heard, fade) > 0
+    floor = 10 ** (-PROTECTION_DB / 20) * _mean(around, fade)
     return Steering(gain.astype(np.float32), floor.astype(np.float32), hop_seconds)
-
-
-def _heard(posterior: np.ndarray, hop_seconds: float) -> np.ndarray:
-    """Frames, bool (T,), in which the voice is heard for certain."""
-    return _mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
-
-
-def _at_samples(
-    track: np.ndarray, hop_seconds: float, start: int, count: int, rate: int
-) -> np.ndarray:
-    """Values of ``count`` samples from sample ``start`` on, at ``rate`` Hz: float32."""
-    frames = np.arange(start, start + count) / (rate * hop_seconds)
-    # The whole track of a recording of hours would be searched for every block.
-    first = min(int(start / (rate * hop_seconds)), len(track) - 1)
-    last = int((start + count) / (rate * hop_seconds)) + 2
-    part = track[first:last]
-    return np.interp(frames - first, np.arange(len(part)), part).astype(np.float32)
 
 
 def _mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.onnxfile import read_model_file
@@ -78,25 +79,83 @@ class OnnxPersonalVAD:
             float32 (T, 3) in the order of ``classes``, ``T = ceil(N / hop) + 1``; frame
             ``t`` is centred on sample ``hop * t``.
         """
-        wave = np.asarray(wave, np.float32)
-        block, context = (
-            s * self.sample_rate for s in (_BLOCK_SECONDS, _CONTEXT_SECONDS)
-        )
-        pieces = []
-        for start in range(0, len(wave), block):
-            before = min(start, context)
-            posterior = self._run(
-                wave[start - before : start + block + context], vector
-            )
-            is_last = start + block >= len(wave)
-            first = before // self.hop
-            pieces.append(
-                posterior[first : None if is_last else first + block // self.hop]
-            )
-        return np.concatenate(pieces)
+        stream = self.stream(vector, self.sample_rate)
+        return np.concatenate([stream.process(wave), stream.finish()])
 
-    def _run(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    def stream(self, vector: np.ndarray, rate: int) -> PosteriorStream:
+        """The same posteriors of a recording that comes in pieces, at any rate."""
+        return PosteriorStream(self, vector, rate)
+
+    def run(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Posteriors (T, 3) of a short recording in one go, see `posteriors`."""
         feeds = {"mixture": wave[None], "speaker": np.asarray(vector, np.float32)[None]}
         if self._encoder is not None:
             feeds["windows"] = self._encoder.windows(wave, self._window_hop)[None]
         return self._session.run(["posterior"], feeds)[0][0]  # [T, 3]
+
+
+class PosteriorStream:
+    """`OnnxPersonalVAD.posteriors` of a recording that comes in pieces.
+
+    It lags by up to a minute: the network looks ahead.
+
+    Args:
+        vad: the network.
+        vector: (D,) speaker vector of the enrolled voice.
+        rate: of the recording, in Hz.
+    """
+
+    def __init__(self, vad: OnnxPersonalVAD, vector: np.ndarray, rate: int) -> None:
+        self._vad, self._vector = vad, vector
+        self._resampler = None
+        if rate != vad.sample_rate:
+            self._resampler = soxr.ResampleStream(rate, vad.sample_rate, 1)
+        self._block = _BLOCK_SECONDS * vad.sample_rate
+        self._context = _CONTEXT_SECONDS * vad.sample_rate
+        self._waiting: list[np.ndarray] = []
+        self._before = 0  # samples of context ahead of the next block
+
+    def process(self, wave: np.ndarray) -> np.ndarray:
+        """Take the next samples (n,); return the frames (t, 3) that are finished."""
+        self._take(wave, last=False)
+        needed = self._before + self._block + self._context
+        if sum(map(len, self._waiting)) < needed:
+            return self._nothing()
+        return self._hear(last=False)
+
+    def finish(self) -> np.ndarray:
+        """End the recording: return the other frames (t, 3)."""
+        self._take(np.zeros(0, np.float32), last=True)
+        if not self._before and not sum(map(len, self._waiting)):
+            # Nothing, or a few samples that resampling has swallowed: one frame.
+            return self._vad.run(np.zeros(1, np.float32), self._vector)[:1]
+        return self._hear(last=True)
+
+    def _take(self, wave: np.ndarray, last: bool) -> None:
+        wave = np.asarray(wave, np.float32)
+        if self._resampler is not None:
+            wave = self._resampler.resample_chunk(wave, last=last)
+        self._waiting.append(wave)
+
+    def _hear(self, last: bool) -> np.ndarray:
+        wave = np.concatenate(self._waiting)
+        frames, hop = [self._nothing()], self._vad.hop
+        while len(wave) > self._before:
+            end = self._before + self._block
+            is_last = last and len(wave) <= end
+            if not last and len(wave) < end + self._context:
+                break
+            posterior = self._vad.run(wave[: end + self._context], self._vector)
+            first = self._before // hop
+            count = None if is_last else first + self._block // hop
+            frames.append(posterior[first:count])
+            if is_last:
+                wave = wave[:0]
+            else:
+                wave = wave[end - self._context :]
+                self._before = self._context
+        self._waiting = [wave]
+        return np.concatenate(frames)
+
+    def _nothing(self) -> np.ndarray:
+        return np.zeros((0, len(self._vad.classes)), np.float32)

@@ -13,6 +13,7 @@ import soxr
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.presence import Steering
 from espnet_pse_kd.runtime.profile import Profile
 
 _LOUDEST = 1e6
@@ -59,6 +60,8 @@ class EnhancerStream:
         attenuation_limit_db: how far the network may turn anything down, in dB; None
             for no limit. As in DeepFilterNet the output is ``y + 10^(-L/20) (x - y)``,
             with the aligned input ``x`` at ``sample_rate``: 0 passes the input.
+        steering: what to mend, where the signal is a recording that the personal VAD
+            has heard already.
 
     Attributes:
         latency_samples: `process` holds back at most as many samples, at
@@ -75,6 +78,7 @@ class EnhancerStream:
         profile: Profile | np.ndarray,
         sample_rate: int = 16000,
         attenuation_limit_db: float | None = None,
+        steering: Steering | None = None,
     ) -> None:
         if not sample_rate > 0:
             raise UserError(f"sample_rate: {sample_rate}; give a rate in Hz above 0")
@@ -88,6 +92,7 @@ class EnhancerStream:
             )
         self._milliseconds: deque[float] = deque(maxlen=_TIMED_HOPS)
         self._warned = False
+        self._steering = steering
         self.attenuation_limit_db = attenuation_limit_db
         self.latency_samples = self._measure_latency()
         self.reset()
@@ -118,6 +123,7 @@ class EnhancerStream:
         self._lag = self.model.latency - self.model.hop
         self._unfinished = 0  # samples at the model's rate that are not out yet
         self._dry_gain = self._wanted_dry
+        self._position = 0
         for resampler in self._resamplers or ():
             resampler.clear()
 
@@ -215,19 +221,27 @@ class EnhancerStream:
         return output
 
     def _mix(self, wet: np.ndarray, dry: np.ndarray) -> np.ndarray:
-        """Apply the attenuation limit; a new one is approached in a ramp."""
+        """Apply attenuation limit and steering."""
+        kept = self._next_dry(len(wet))
+        start, self._position = self._position, self._position + len(wet)
+        if self._steering is None:
+            return wet + kept * (dry - wet) if np.any(kept) else wet
+        gain, floor = self._steering.at(start, len(wet), self.sample_rate)
+        kept = np.maximum(kept, floor)
+        return gain * (1 - kept) * wet + kept * dry
+
+    def _next_dry(self, count: int) -> np.float32 | np.ndarray:
+        """Amplitude of the input in the next samples; approached in a ramp: (n,)."""
         change = self._wanted_dry - self._dry_gain
         if not change:
-            if not self._dry_gain:
-                return wet
-            return wet + np.float32(self._dry_gain) * (dry - wet)
+            return np.float32(self._dry_gain)
         slope = 1 / (_RAMP_SECONDS * self.sample_rate)
-        ramp = np.minimum(np.arange(1, len(wet) + 1) * slope, abs(change))
+        ramp = np.minimum(np.arange(1, count + 1) * slope, abs(change))
         gain = self._dry_gain + np.copysign(ramp, change)
         if len(gain):
             arrived = ramp[-1] >= abs(change)
             self._dry_gain = self._wanted_dry if arrived else float(gain[-1])
-        return wet + gain.astype(np.float32) * (dry - wet)
+        return gain.astype(np.float32)
 
     def _measure_latency(self) -> int:
         """Most samples that are held back at any time."""
