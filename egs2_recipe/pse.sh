@@ -56,7 +56,7 @@ pvad_epochs=
 pse_config=conf/tuning/train_pse_mingru.yaml
 pse_args=
 methods="b1 b2 s"
-methods_table=conf/methods.yaml
+methods_tables=conf/methods.yaml
 skip_teacher=false
 trunk_epochs=
 pse_epochs=
@@ -73,7 +73,7 @@ download_model=
 dnsmos_trials=12
 dry_blends=
 dry_blend_methods=
-scores=scores.csv
+score_tag=
 results=
 report=
 hf_repo=
@@ -139,9 +139,9 @@ Training
     --pse_config        # YAML of the students (default=${pse_config})
     --pse_args          # Further options of espnet_pse_kd.bin.pse_train
     --pse_epochs        # Epochs of a student, trunk included (default: the YAML's)
-    --methods           # Names in --methods_table, or best, that is ${best}
+    --methods           # Names in --methods_tables, or best, that is ${best}
                         # (default="${methods}")
-    --methods_table     # What methods there are (default=${methods_table})
+    --methods_tables    # What methods there are, one or more files (default=${methods_tables})
     --skip_teacher      # Neither window vectors nor personal VAD: for methods without
                         # teacher, as best is (default=${skip_teacher})
     --trunk_epochs      # Epochs of the common b1 trunk (default: half of them)
@@ -160,7 +160,8 @@ Evaluation
     --dry_blend_methods # Systems for that (default: the last of --methods)
     --download_model    # Shared model to enhance and score instead of training: tag of the
                         # model zoo, Hugging Face repository, zip or folder
-    --scores            # Name in --expdir of the scores of every trial (default=${scores})
+    --score_tag         # Names scores_TAG.csv, RESULTS_TAG.md, report_TAG.html, so that scores
+                        # of other sets do not replace those of the test sets
     --results           # Table to write (default: RESULTS.md in --expdir)
     --report            # Page to write (default: report.html in --expdir)
     --command_line      # What the table names as its command; run.sh fills it in
@@ -193,8 +194,9 @@ for list in methods dry_blend_methods; do
 done
 [ -n "${seeds}" ] || seeds=${seed}
 # The RESULTS.md beside this script is the project's own record: no run overwrites it.
-[ -n "${results}" ] || results=${expdir}/RESULTS.md
-[ -n "${report}" ] || report=${expdir}/report.html
+tag=${score_tag:+_${score_tag}}
+[ -n "${results}" ] || results=${expdir}/RESULTS${tag}.md
+[ -n "${report}" ] || report=${expdir}/report${tag}.html
 stage_names=(- corpus simulate vectors teacher students enhance score pack upload)
 
 # Whether stage $1 is to run.
@@ -232,6 +234,8 @@ check_options() {
             compgen -G "${expdir}/pse_*_${method}_seed*" >/dev/null ||
             die "--dry_blend_methods ${method}: choose from ${methods}"
     done
+    [[ ${score_tag} =~ ^[A-Za-z0-9_.-]*$ ]] ||
+        die "--score_tag ${score_tag}: give letters and digits"
     [ "${stop_stage}" -le 9 ] || die "--stop_stage ${stop_stage}: the last stage is 9"
     [ "${stop_stage}" -lt 9 ] || [ -n "${hf_repo}" ] ||
         die "--hf_repo: missing; stage 9 needs USER/NAME on Hugging Face"
@@ -279,6 +283,9 @@ show_plan() {
     for minutes in ${stage_minutes}; do
         n=$((n + 1))
         runs "${n}" || continue
+        if [ "${n}" -eq 4 ] && "${skip_teacher}"; then
+            continue
+        fi
         echo "stage ${n} ${stage_names[n]}: about ${minutes} min"
         total=$((total + minutes))
     done
@@ -309,7 +316,8 @@ pvad_training=("${train[@]}" --config "${pvad_config}" --seeds "${seed}"
 pse_training=("${train[@]}" --config "${pse_config}" --methods ${methods} --seeds ${seeds}
     --jobs "${train_jobs}" ${pse_epochs:+--max_epoch "${pse_epochs}"}
     ${trunk_epochs:+--trunk_epochs "${trunk_epochs}"} "--train_args=${pse_args}")
-pse_training+=(--methods_table "${methods_table}")
+# shellcheck disable=SC2206
+pse_training+=(--methods_tables ${methods_tables})
 for option in ${set}; do
     pse_training+=(--set "${option}")
 done
@@ -422,7 +430,15 @@ wait_for_asr() {
     asr_job=""
 }
 
-if runs 4 && ! "${skip_teacher}"; then
+teach() {
+    # shellcheck disable=SC2086
+    "${pvad_training[@]}" && job score_teacher \
+        "${python}" -m espnet_pse_kd.bin.score_teacher --exp "${pvad_exp}" \
+        --dump_dir "${dumpdir}" --train_set "${train_set}" --sets ${test_sets} \
+        --output "teacher_scores${tag}.json"
+}
+
+if runs 4; then
     begin 4 "pVAD teacher -> ${pvad_exp}"
     failed=""
     if trains_asr; then
@@ -433,11 +449,7 @@ if runs 4 && ! "${skip_teacher}"; then
             --output "${asr_exp}" --config "${asr_config}" --threads 1 ${asr_opts} &
         asr_job=$!
     fi
-    # shellcheck disable=SC2086
-    "${pvad_training[@]}" && job score_teacher \
-        "${python}" -m espnet_pse_kd.bin.score_teacher --exp "${pvad_exp}" \
-        --dump_dir "${dumpdir}" --train_set "${train_set}" --sets ${test_sets} ||
-        failed="the teacher"
+    "${skip_teacher}" || teach || failed="the teacher"
     # Only scores need the ASR: while students follow, it may go on.
     if [ -n "${failed}" ] || ! runs 5; then
         wait_for_asr
@@ -485,14 +497,14 @@ if runs 7; then
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
         --dnsmos_trials "${dnsmos_trials}" --dry_blends ${dry_blends} \
-        --dry_blend_methods ${dry_blend_methods} --scores "${scores}" \
+        --dry_blend_methods ${dry_blend_methods} --scores "scores${tag}.csv" \
         --results "${results}" \
         --command "${command_line}"
     judge=()
-    [ ! -f "${pvad_exp}/valid.loss.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
+    "${skip_teacher}" || [ ! -f "${pvad_exp}/valid.loss.best.pth" ] || judge=(--pvad_exp "${pvad_exp}")
     # shellcheck disable=SC2086
     job report "${python}" -m espnet_pse_kd.bin.report --dump_dir "${dumpdir}" \
-        --expdir "${expdir}" --scores "${scores}" --test_sets ${test_sets} \
+        --expdir "${expdir}" --scores "scores${tag}.csv" --test_sets ${test_sets} \
         --output "${report}" \
         --command "${command_line}" "${judge[@]}"
     keep_time 7_score

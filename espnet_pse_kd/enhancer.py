@@ -139,7 +139,7 @@ class PersonalizedEnhancer:
 
         Args:
             wave: (N,), full scale = 1.
-            rate: Hz; above 16 kHz the result holds nothing beyond 8 kHz.
+            rate: Hz; the network hears and gives nothing beyond 8 kHz.
             profile: of the voice to keep.
             attenuation_limit_db: how far anything may be turned down; None: no limit.
             look_ahead: let the personal VAD hear the whole signal first: it protects

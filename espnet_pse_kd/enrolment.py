@@ -86,7 +86,7 @@ class EnrolmentClips:
         return rows
 
     def check(self, entries: Iterable[str]) -> None:
-        """Raise `UserError` for the first entry that `vector` would refuse."""
+        """Raise `UserError` for the first entry that `rows` refuses."""
         for entry in entries:
             self.rows(entry)
 

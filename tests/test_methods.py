@@ -115,6 +115,20 @@ def test_methods_table_refuses_an_unknown_key(tmp_path):
         read_methods(tmp_path / "m.yaml")
 
 
+@pytest.mark.parametrize("its", ["1.5", "half", "0.001", "1"])
+def test_methods_table_refuses_a_share_that_is_none(its, tmp_path):
+    (tmp_path / "m.yaml").write_text(f"x: {{summary: y, its: {its}}}")
+    with pytest.raises(UserError, match="a share of 0.01 to 0.99"):
+        read_methods(tmp_path / "m.yaml")
+
+
+def test_a_method_stands_in_one_table():
+    tables = (ROOT / "conf/methods.yaml", ROOT / "conf/ablation.yaml")
+    assert {*read_methods(*tables)} == {*METHODS, *ABLATION}
+    with pytest.raises(UserError, match="b0: stands in"):
+        read_methods(tables[0], tables[0])
+
+
 def test_override_descends_and_reads_yaml_values():
     assert override("gate_conf.theta=0.7") == {"gate_conf": {"theta": 0.7}}
     assert override("a=[1, x]") == {"a": [1, "x"]}

@@ -4,12 +4,13 @@
 # shellcheck source=conf/presets/tradeoff.sh
 . conf/presets/tradeoff.sh
 preset_summary="options of gate and losses, after the preset tradeoff, 3 hours on 2 cores"
-methods_table=conf/ablation.yaml
-methods=$(sed -n 's/^\([a-z][^:]*\):$/\1/p' "${methods_table}" | xargs)
+methods_tables="conf/methods.yaml conf/ablation.yaml"
+# What is varied, and the variations.
+methods="b2 h s r_log best $(sed -n 's/^\([a-z][^:]*\):$/\1/p' conf/ablation.yaml | xargs)"
 seeds=0
 test_sets="dev_ts0 dev_ts1 dev_ts2 dev_ts3"
 its_parts="0.5"
-scores=scores_dev.csv
+score_tag=dev
 dry_blends=
 dry_blend_methods=
 stage_minutes="0 1 2 1 120 8 12 1"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 KEPT = Path("docs/measured")
 """Scores and records of the finished runs, from the repository's root."""
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,7 +39,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--ablation",
         type=Path,
-        help="scores of the preset ablation; default: those kept beside --scores",
+        help="scores of the preset ablation; default: those kept, if any",
     )
     add("--output", type=Path, default=Path("docs/findings.md"), help="page to fill")
     add(
@@ -53,16 +54,27 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _measurement(
-    scores: list[Path], expdirs: list[Path]
+    scores: list[Path], expdirs: list[Path], name: str
 ) -> tuple[list[dict[str, str]], list[Table]]:
-    """Scores, and how their systems came about."""
+    """Scores, called ``name`` by stage 7, and how their systems came about."""
     from espnet_pse_kd.recipe import findings
     from espnet_pse_kd.recipe.results import Scores
 
     rows = findings.join_scores(scores)
     if expdirs:
-        return rows, findings.collect_records(expdirs, Scores(rows))
+        return rows, findings.collect_records(expdirs, Scores(rows), name)
     return rows, findings.read_records(scores[0].parent / findings.RECORDS)
+
+
+def _parents() -> dict[str, str]:
+    """What each row of conf/ablation.yaml varies: ``s`` of ``s_kappa2``."""
+    from espnet_pse_kd.recipe.methods import read_methods
+
+    methods = read_methods(CONF / "methods.yaml")
+    return {
+        name: max(filter(name.startswith, methods), key=len)
+        for name in read_methods(CONF / "ablation.yaml")
+    }
 
 
 @one_line
@@ -70,25 +82,25 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     from espnet_pse_kd.recipe import findings
-    from espnet_pse_kd.recipe.results import Scores
 
     if args.figure.suffix != ".svg":
         raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
-    rows, records = _measurement(args.scores, args.exp)
-    varied = args.ablation
-    if varied is None:
-        varied = args.scores[0].parent / findings.ABLATION / findings.SCORES
-    parts, lines = None, []
-    if args.ablation or varied.is_file():
-        parts = _measurement([varied], args.exp if args.ablation else [])
-        lines = findings.ablation_lines(Scores(parts[0]), parts[1])
+    rows, records = _measurement(args.scores, args.exp, "scores.csv")
+    kept = (args.keep or args.scores[0].parent) / findings.ABLATION / findings.SCORES
+    varied, lines = None, []
+    if args.ablation:
+        varied = _measurement([args.ablation], args.exp, args.ablation.name)
+    elif kept.is_file():
+        varied = _measurement([kept], [], kept.name)
+    if varied:
+        lines = findings.ablation_lines(*varied, parents=_parents())
     findings.write_findings(
         rows, records, args.output, args.figure, args.results, lines
     )
     if args.keep:
         findings.keep(args.keep, rows, records)
-        if parts:
-            findings.keep(args.keep / findings.ABLATION, *parts)
+        if varied:
+            findings.keep(args.keep / findings.ABLATION, *varied)
     print(f"page: {args.output}; figure: {args.figure}")
 
 

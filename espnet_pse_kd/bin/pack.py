@@ -157,14 +157,19 @@ def pack_experiment(
 
 
 def _save_half(source: Path, target: Path) -> None:
-    """Copy a checkpoint of tensors with its float32 ones as float16."""
+    """Copy a checkpoint of tensors with its float32 ones as float16.
+
+    Raises:
+        UserError: a value is too large for it.
+    """
     import torch
 
     state = torch.load(source, map_location="cpu", weights_only=True)
-    torch.save(
-        {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()},
-        target,
-    )
+    half = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
+    for name, tensor in half.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{source}: {name} is beyond float16; pack it without half")
+    torch.save(half, target)
 
 
 @one_line

@@ -48,6 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     if args.dnsmos_trials < 0:
         raise UserError(f"--dnsmos_trials: {args.dnsmos_trials}; give 0 or more")
+    if Path(args.scores).name != args.scores:
+        raise UserError(f"--scores {args.scores}: give a name, without folder")
     if args.nj < 1:
         raise UserError(f"--nj: {args.nj}; give 1 or more")
     from espnet_pse_kd.recipe.results import training_mix, write_results

@@ -61,6 +61,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--kappa", type=float, default=1.0, help="exponent of the soft gate")
     add("--dump_dir", type=Path, default=Path("dump"), help="written by stages 2, 3")
     add("--model_file", default="valid.loss.best.pth", help="file in EXP")
+    add("--output", default="teacher_scores.json", help="file in EXP to write")
     return parser
 
 
@@ -182,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
         for name in args.sets:
             yield from listen(teacher, args.dump_dir, name)
 
-    score_teacher(utterances(teacher, heard_in_sets()), args.exp)
+    score_teacher(utterances(teacher, heard_in_sets()), args.exp, name=args.output)
     if args.train_set:
         keys = list(read_table(args.dump_dir / "raw" / args.train_set / "wav.scp"))
         some = spread(keys, args.train_samples)

@@ -2,9 +2,9 @@
 
 Without --methods, the pVAD: EXPDIR/pvad_TAG. With --methods, for each seed a trunk (b1)
 of --trunk_epochs epochs, from which every method continues up to --max_epoch with the
-trunk's optimizer state and data order: EXPDIR/pse_TAG_METHOD_seedN. With
---from_scratch every method trains alone. A finished training is left as it is, an
-interrupted one resumes, one with other options or data is refused.
+trunk's optimizer state and data order: EXPDIR/pse_TAG_METHOD_seedN. Methods whose table
+says from_scratch, and with --from_scratch all, train alone. A finished training is left
+as it is, an interrupted one resumes, one with other options or data is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from espnet_pse_kd.recipe.methods import (
     read_methods,
     select,
 )
+from espnet_pse_kd.simulation.dataset import its_set
 from espnet_pse_kd.yamls import read_yaml
 
 
@@ -37,8 +38,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--valid_set", default="dev", help="folder of DUMPDIR/raw")
     add("--max_epoch", type=int, help="default: the base YAML's")
     add("--seeds", type=int, nargs="+", default=[0], help="of training")
-    add("--methods", nargs="+", help="names in --methods_table")
-    add("--methods_table", type=Path, default=Path("conf/methods.yaml"))
+    add("--methods", nargs="+", help="names in --methods_tables")
+    add("--methods_tables", type=Path, nargs="+", default=[Path("conf/methods.yaml")])
     add("--teacher", type=Path, help="folder of the trained pVAD")
     add("--trunk_epochs", type=int, help="default: half of --max_epoch")
     add("--from_scratch", action="store_true", help="no common trunk")
@@ -65,8 +66,13 @@ def _check(args: argparse.Namespace) -> None:
     """
     base = read_yaml(args.config)
     if args.methods is not None:
-        for method in select(read_methods(args.methods_table), args.methods):
-            merge(base, method.options)
+        for method in select(read_methods(*args.methods_tables), args.methods):
+            gate = merge(base, method.options).get("gate_conf", {}).get("mode")
+            if args.teacher is None and (method.teacher or gate == "constant"):
+                raise UserError(
+                    f"--methods {method.name}: needs a teacher; leave out "
+                    "--skip_teacher"
+                )
     for text in args.set:
         override(text)
     if args.jobs < 1:
@@ -113,8 +119,18 @@ def main(argv: list[str] | None = None) -> None:
     if args.methods is None:
         training.run_all([plan.teacher_training(args.seeds[0])], backend)
         return
-    methods = select(read_methods(args.methods_table), args.methods)
-    if args.from_scratch:
+    methods = select(read_methods(*args.methods_tables), args.methods)
+    for method in methods:
+        for name in (args.train_set, args.valid_set):
+            folder = args.dumpdir / "raw" / its_set(name, method.its)
+            if not folder.is_dir():
+                raise UserError(
+                    f"{folder}: no such folder, method {method.name} needs it; run "
+                    f"stages 2 and 3 with --its_parts {float(method.its):g}"
+                    if 0 < method.its < 1
+                    else f"{folder}: no such folder; run stages 2 and 3 first"
+                )
+    if args.from_scratch or all(method.from_scratch for method in methods):
         trunk_epochs = None
     else:
         trunk_epochs = args.trunk_epochs or max(1, plan.epochs // 2)

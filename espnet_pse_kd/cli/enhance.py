@@ -114,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
         args.look_ahead,
     )
     worker = Worker(enhancer, load_profile(args, enhancer), options)
+    worker.check()
     if len(jobs) == 1:
         worker.enhance(jobs[0])
         return
@@ -160,6 +161,15 @@ class Worker:
         options: Options,
     ) -> None:
         self._enhancer, self._profile, self._options = enhancer, profile, options
+
+    def check(self) -> None:
+        """See, before any file, whether there is a personal VAD where it is needed.
+
+        Raises:
+            UserError: it is asked for, and the model has none.
+        """
+        if self._options.report or self._looks_ahead:
+            _ = self._enhancer.personal_vad
 
     def enhance_all(self, jobs: Sequence[Job]) -> list[Job]:
         """Enhance all files; reports errors as they occur, returns what failed."""

@@ -99,12 +99,16 @@ def _read_scores(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def collect_records(expdirs: Sequence[Path], scores: Scores) -> list[Table]:
+def collect_records(
+    expdirs: Sequence[Path], scores: Scores, scored: str = "scores.csv"
+) -> list[Table]:
     """Tables of how the scored systems came about: experiments, then teachers.
 
     Args:
         expdirs: folders of stages 4 to 7, one or several.
         scores: of all systems.
+        scored: what their file was called there; it decides which scores of the
+            teachers belong to them.
 
     Raises:
         UserError: a folder is missing, or a system has no experiment in any of them.
@@ -122,7 +126,9 @@ def collect_records(expdirs: Sequence[Path], scores: Scores) -> list[Table]:
                 f"--exp {folders}: no experiment {name!r} of seed "
                 f"{row['seed']}, which the scores have; name its folder as well"
             )
-    teachers = [table for one in expdirs for table in results.teacher_table(one)]
+    teachers = [
+        table for one in expdirs for table in results.teacher_table(one / scored)
+    ]
     return [*results.experiment_table(systems), *teachers]
 
 
@@ -173,18 +179,36 @@ def _figures(
     ]
 
 
-def ablation_lines(scores: Scores, records: Sequence[Table]) -> list[str]:
-    """Markdown of the ablation: on the development set, so that it may guide."""
-    speakers = len(scores.names("target"))
-    trials = len(scores.names("uid"))
-    tables = results.ablation_tables(scores, _figures(scores, VARIED))
+def ablation_lines(
+    rows: Sequence[dict[str, str]],
+    records: Sequence[Table],
+    parents: Mapping[str, str],
+) -> list[str]:
+    """Markdown of the ablation: on the development set, so that it may guide.
+
+    Args:
+        rows: see `join_scores`.
+        records: see `collect_records` and `read_records`.
+        parents: what each variation varies.
+
+    Raises:
+        UserError: there are no scores of a variation and of what it varies.
+    """
+    scores = Scores(rows)
+    figures = _figures(scores, VARIED)
+    tables = results.ablation_tables(scores, figures, parents)
+    if not tables:
+        raise UserError(
+            "--ablation: holds no variation beside the system that it varies; run "
+            "stages 6 and 7 of --preset ablation for both"
+        )
     lines = results.section("Ablation", [*tables, *records], level=3)
     note = (
-        f"Development set: {speakers} speakers of the training corpus that are held "
-        f"out, {trials} trials. Names: a system and what is changed in it, see "
-        "`conf/ablation.yaml`."
+        f"Development sets: {len(scores.names('target'))} speakers, "
+        f"{len(scores.names('uid'))} trials, digest `{_digest(rows)}`. Names: a system "
+        "and what is changed in it, see `conf/ablation.yaml`."
     )
-    return [*lines[:2], note, "", *lines[2:]] if lines else []
+    return [*lines[:2], note, "", *lines[2:]]
 
 
 def source_line(scores: Scores, rows: Sequence[Mapping[str, str]]) -> str:

@@ -40,12 +40,23 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_methods(path: str | Path) -> dict[str, Method]:
-    """Read the table of methods.
+def read_methods(*paths: str | Path) -> dict[str, Method]:
+    """Read one or more tables of methods.
 
     Raises:
-        UserError: an entry has an unknown key or lacks ``summary`` or ``its``.
+        UserError: an entry has an unknown key, lacks ``summary`` or ``its``, has a
+            share that is none, or stands in two tables.
     """
+    methods: dict[str, Method] = {}
+    for path in paths:
+        for name, method in _read_table(path).items():
+            if name in methods:
+                raise UserError(f"{path}: {name}: stands in {paths[0]} already")
+            methods[name] = method
+    return methods
+
+
+def _read_table(path: str | Path) -> dict[str, Method]:
     methods = {}
     for name, entry in read_yaml(path).items():
         unknown = sorted(set(entry) - set(_KEYS))
@@ -55,6 +66,14 @@ def read_methods(path: str | Path) -> dict[str, Method]:
             )
         if "summary" not in entry or "its" not in entry:
             raise UserError(f"{path}: {name}: summary and its are needed; add them")
+        its = entry["its"]
+        if not isinstance(its, bool) and not (
+            isinstance(its, float) and 0.01 <= its <= 0.99
+        ):
+            raise UserError(
+                f"{path}: {name}: its: {its!r}; give true, false or a share of 0.01 to "
+                "0.99"
+            )
         methods[name] = Method(name, **entry)
     return methods
 

@@ -467,7 +467,7 @@ def write_report(
                 training_curves(systems, teacher_folder), colour
             ),
             "records": results.experiment_table(systems)
-            + results.teacher_table(scored.parent),
+            + results.teacher_table(scored),
             "scenarios": {
                 f"{name.upper()}: {meaning}": results.scenario_tables(scores, name)
                 for name, meaning in results.SCENARIOS.items()

@@ -504,27 +504,20 @@ def difference_table(scores: Scores, scenario: str) -> list[Table]:
     return [Table(scenario.upper(), header, rows)]
 
 
-def parent_of(name: str, names: Collection[str]) -> str | None:
-    """The system that a row of the ablation varies: ``s`` of ``s_kappa2``."""
-    parents = [other for other in names if name.startswith(f"{other}_")]
-    return max(parents, key=len, default=None)
-
-
 def ablation_tables(
-    scores: Scores, figures: Sequence[tuple[str, Column]]
+    scores: Scores,
+    figures: Sequence[tuple[str, Column]],
+    parents: Mapping[str, str],
 ) -> list[Table]:
     """The rows of an ablation, and what each is above the system that it varies.
 
     Args:
         scores: of all systems.
         figures: scenario and column of each cell.
+        parents: what each variation varies; those without scores are left out.
     """
     systems = scores.systems()
-    pairs = {
-        name: parent
-        for name in systems
-        if (parent := parent_of(name, set(systems) - {name}))
-    }
+    pairs = {n: p for n, p in parents.items() if n in systems and p in systems}
     rows = []
     for name, parent in pairs.items():
         cells = []
@@ -536,7 +529,7 @@ def ablation_tables(
         rows.append([f"{name} - {parent}", *cells])
     if not rows:
         return []
-    shown = [name for name in systems if name in {*pairs, *pairs.values()}]
+    shown = list(dict.fromkeys(one for pair in pairs.items() for one in pair[::-1]))
     header = ["systems", *(f"{s.upper()} {c.title}" for s, c in figures)]
     return [
         side_by_side("Ablation: systems", scores, figures, shown),
@@ -682,10 +675,15 @@ def experiment_table(systems: Sequence[System]) -> list[Table]:
     return [Table("Experiments", header, rows)]
 
 
-def teacher_table(expdir: Path) -> list[Table]:
-    """Scores of the personal VADs that were scored."""
+def teacher_table(scored: Path) -> list[Table]:
+    """Scores of the personal VADs that were scored on the same sets.
+
+    Args:
+        scored: ``exp/scores.csv``; the teachers' are ``pvad_*/teacher_scores.json``.
+    """
     rows = []
-    for path in sorted(expdir.glob("pvad_*/teacher_scores.json")):
+    name = f"teacher_{scored.stem}.json"
+    for path in sorted(scored.parent.glob(f"pvad_*/{name}")):
         scores = read_json(path)
         for name, part in [*scores["scenarios"].items(), ("all", scores["all"])]:
             ap = part["average_precision"]
@@ -792,7 +790,7 @@ def write_results(
     lines += [f"- {k}: `{v}`" for k, v in environments(Path(__file__).parent).items()]
     lines += ["", "## Set-up", "", f"- command: `{command}`"]
     lines += [f"- training mix: {training_mix}", *(f"- {note}" for note in NOTES), ""]
-    for one in experiment_table(systems) + teacher_table(scored.parent):
+    for one in experiment_table(systems) + teacher_table(scored):
         lines += one.markdown(level=2)
     lines += score_lines(scores)
     with atomic_open(output) as file:

@@ -20,7 +20,6 @@ from espnet_pse_kd.metrics.teacher import (
     tss_ntss_auc,
 )
 
-FILE = "teacher_scores.json"
 SUBSTITUTE = "ts2"
 """Scenario that lends the class another lacks: it has both kinds of speech."""
 
@@ -42,14 +41,18 @@ class Utterance(NamedTuple):
 
 
 def score_teacher(
-    utterances: Iterable[Utterance], folder: Path, label: str | None = None
+    utterances: Iterable[Utterance],
+    folder: Path,
+    label: str | None = None,
+    name: str = "teacher_scores.json",
 ) -> dict[str, Any]:
-    """Write ``teacher_scores.json`` into the teacher's folder and print its table.
+    """Write the scores into the teacher's folder and print their table.
 
     Args:
         utterances: posteriors and labels at one frame rate, any order.
         folder: ``exp/pvad_*``.
         label: name in the printed table, default the folder's.
+        name: of the file.
 
     Returns:
         ``{"scenarios": {name: scores}, "all": scores}`` with scores
@@ -68,7 +71,7 @@ def score_teacher(
         },
         "all": _scores(pool(scenarios), None),
     }
-    with atomic_open(folder / FILE) as file:
+    with atomic_open(folder / name) as file:
         json.dump(scores, file, indent=1, allow_nan=False)
         file.write("\n")
     print(format_scores(scores, label or folder.name), flush=True)

@@ -28,7 +28,7 @@ REFERENCE_ROWS = ("noisy", "clean", "wiener", "root_wiener")
 _TABLES = ("wav.scp", "spk1.scp", "interf1.scp", "utt2scenario")
 _EXPERIMENT = re.compile(
     r"pse_(?P<config>.+?)_"
-    r"(?P<method>b[0-3]|(?:h|s|r_log)(?:_\w+)?|c_\w+|best)_seed(?P<seed>\d+)"
+    r"(?P<method>(?:b[0-3]|h|s|r_log)(?:_[\w.]+)?|c_\w+|best)_seed(?P<seed>\d+)"
 )
 _BLEND = re.compile(r"(?P<system>.+)\+(?P<dry>[\d.]+(e-\d+)?)x")
 

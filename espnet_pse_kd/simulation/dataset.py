@@ -245,6 +245,10 @@ def _make_set(
     if set_name != split:
         return
     twins = dump_dir / "raw" / f"{set_name}_noits"
+    wanted = {its_set(set_name, part) for part in its_parts}
+    for old in twins.parent.glob(f"{set_name}_its*"):
+        if old.name not in wanted:  # tables of audio that may be another by now
+            shutil.rmtree(old)
     for part in (0.0, *its_parts):
         kept = _kept_its([rs[0]["uid"] for rs in results if len(rs) > 1], part)
         chosen = {rs[0]["uid"]: rs[0 if rs[0]["uid"] in kept else -1] for rs in results}
