@@ -142,6 +142,29 @@ def test_methods_continue_from_the_trunk(reference):
     assert any((b1[key] != s[key]).any() for key in b1)
 
 
+def test_a_run_without_teacher(reference, tmp_path):
+    """Half of the ITS samples, no personal VAD, scores of another name."""
+    (tmp_path / "data").symlink_to(reference / "data")
+    table = tmp_path / "half.yaml"
+    table.write_text("half: {summary: b2 on less, its: 0.5}\n")
+    run(
+        tmp_path,
+        *("--stage", "2", "--stop_stage", "7", "--methods", "half"),
+        *("--methods_tables", f"conf/methods.yaml {table}"),
+        *("--skip_teacher", "true", "--its_parts", "0.5", "--score_tag", "half"),
+    )
+    exp = tmp_path / "exp"
+    config = (exp / "pse_mingru_half_seed0/config.yaml").read_text()
+    assert "raw/train_its50/wav.scp" in config and "raw/dev_its50/wav.scp" in config
+    with open(exp / "scores_half.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"noisy", "half", "half+0.2x"} <= {row["system"] for row in rows}
+    assert any(row["words"] for row in rows)  # the ASR is trained all the same
+    assert (exp / "report_half.html").is_file()
+    left_out = ("exp/scores.csv", "exp/pvad_*", "dump/raw/*/window_vectors*")
+    assert not [path for name in left_out for path in tmp_path.glob(name)]
+
+
 def test_a_second_run_trains_nothing_and_other_options_are_refused(reference):
     model = reference / "exp/pse_mingru_s_seed0/2epoch.pth"
     before = model.stat().st_mtime_ns
