@@ -187,7 +187,7 @@ def start_rows(folder: Path, packed: Path | None) -> list[Row]:
         now = datetime.datetime.now(datetime.UTC).isoformat()
         Profile(unit_vector(256), "ge2e", 10.0, -25.0, 30.0, now).save(profile)
         files = ("--model", str(model), "--profile", str(profile), "--force")
-        output = ("-o", str(folder / "y.wav"))
+        output = ("-o", str(folder / "y.wav"), "--no-look-ahead")
         return Start([*main, "enhance", str(wave), *files, *output])
 
     return [
