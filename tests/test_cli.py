@@ -426,6 +426,10 @@ def test_look_ahead(
         np.testing.assert_allclose(after[own], expected, atol=step)
         for far in (part(n, 0, heard - 4.5), part(n, heard + 6.5, 30)):
             np.testing.assert_allclose(after[far], closed * before[far], atol=step)
+    capsys.readouterr()
+    soundfile.write(source, 0.01 * noise, rate)  # nothing loud: nothing heard
+    assert pse_kd(*run, steered, "--force", model=weights) == 0
+    assert "the enrolled voice is heard nowhere" in capsys.readouterr().err
 
 
 def test_look_ahead_needs_a_personal_vad(

@@ -198,7 +198,15 @@ class Worker:
             meters = self._heard(sound)
             steerings: list[Steering | None] = [None] * self._streams(sound)
             if self._looks_ahead:
-                steerings = [steer(track, m.hop_seconds) for m, track in meters]
+                found = [steer(track, m.hop_seconds) for m, track in meters]
+                if not any(steering.floor.any() for steering in found):
+                    print(
+                        f"warning: {job.source}: the enrolled voice is heard nowhere; "
+                        f"all is turned down by {DEPTH_DB:.0f} dB; is it the right "
+                        "profile? --no-look-ahead leaves the decision to the network",
+                        file=sys.stderr,
+                    )
+                steerings = [*found]
             with write_sound(job.output, form) as write:
                 for block in self._enhanced(sound, steerings):
                     write(block)
