@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,21 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _measurement(
-    scores: list[Path], expdirs: list[Path], name: str
+    scores: list[Path],
+    expdirs: list[Path],
+    name: str,
+    systems: Collection[str] | None = None,
 ) -> tuple[list[dict[str, str]], list[Table]]:
-    """Scores, called ``name`` by stage 7, and how their systems came about."""
+    """Scores, called ``name`` by stage 7, and how their systems came about.
+
+    ``systems``: of these alone, all by default.
+    """
     from espnet_pse_kd.recipe import findings
     from espnet_pse_kd.recipe.results import Scores
 
     rows = findings.join_scores(scores)
+    if systems is not None:
+        rows = [row for row in rows if row["system"] in systems]
     if expdirs:
         return rows, findings.collect_records(expdirs, Scores(rows), name)
     return rows, findings.read_records(scores[0].parent / findings.RECORDS)
@@ -87,13 +96,15 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
     rows, records = _measurement(args.scores, args.exp, "scores.csv")
     kept = (args.keep or args.scores[0].parent) / findings.ABLATION / findings.SCORES
-    varied, lines = None, []
+    varied, lines, parents = None, [], _parents()
+    involved = {*parents, *parents.values()}
     if args.ablation:
-        varied = _measurement([args.ablation], args.exp, args.ablation.name)
+        name = args.ablation.name
+        varied = _measurement([args.ablation], args.exp, name, involved)
     elif kept.is_file():
         varied = _measurement([kept], [], kept.name)
     if varied:
-        lines = findings.ablation_lines(*varied, parents=_parents())
+        lines = findings.ablation_lines(*varied, parents=parents)
     findings.write_findings(
         rows, records, args.output, args.figure, args.results, lines
     )

@@ -129,7 +129,8 @@ def collect_records(
     teachers = [
         table for one in expdirs for table in results.teacher_table(one / scored)
     ]
-    return [*results.experiment_table(systems), *teachers]
+    scored_ones = [system for system in systems if system.name in scores.systems()]
+    return [*results.experiment_table(scored_ones), *teachers]
 
 
 def read_records(path: Path) -> list[Table]:
