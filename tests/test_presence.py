@@ -50,7 +50,8 @@ def test_all_or_nothing(value: float, length: int) -> None:
 )
 def test_speech_that_is_heard_is_protected(first: int, count: int, length: int) -> None:
     posterior = heard_at(first, count, length)
-    gain, floor, _ = steering = steer(posterior, HOP)
+    steering = steer(posterior, HOP)
+    gain, floor = steering.gain, steering.floor
     assert len(gain) == len(floor) == length
     assert gain.min() >= CLOSED - 1e-6 and gain.max() <= 1 + 1e-6
     assert floor.min() >= 0 and floor.max() <= KEPT + 1e-6
@@ -59,9 +60,7 @@ def test_speech_that_is_heard_is_protected(first: int, count: int, length: int) 
     for track in (gain, floor):
         assert np.abs(np.diff(track)).max() < 0.03  # a fade, not a click
     # A network that removes everything cannot remove the voice where it is heard.
-    speech = np.ones(length, np.float32)
-    gain, floor = steering.at(0, length, RATE)
-    left = floor * speech
+    _, left = steering.at(0, length, RATE)
     spoken = np.flatnonzero(posterior)
     time = np.arange(length)
     if len(spoken):

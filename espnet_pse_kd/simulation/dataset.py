@@ -249,15 +249,13 @@ def _make_set(
     for old in twins.parent.glob(f"{set_name}_its*"):
         if old.name not in wanted:  # tables of audio that may be another by now
             shutil.rmtree(old)
+    its = [own["uid"] for own, *twin in results if twin]
     for part in (0.0, *its_parts):
-        kept = _kept_its([rs[0]["uid"] for rs in results if len(rs) > 1], part)
-        chosen = {rs[0]["uid"]: rs[0 if rs[0]["uid"] in kept else -1] for rs in results}
-        audio = {
-            rs[0]["uid"]: folder if chosen[rs[0]["uid"]] is rs[0] else twins
-            for rs in results
-        }
+        replaced = set(its) - _kept_its(its, part)
+        chosen = [rs[-1] if rs[0]["uid"] in replaced else rs[0] for rs in results]
+        audio = {r["uid"]: twins if r["uid"] in replaced else folder for r in chosen}
         target = dump_dir / "raw" / its_set(set_name, part)
-        _write_tables(target, list(chosen.values()), audio, enroll)
+        _write_tables(target, chosen, audio, enroll)
 
 
 def _kept_its(uids: Sequence[str], part: float) -> set[str]:
