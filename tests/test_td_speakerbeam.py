@@ -25,7 +25,8 @@ from espnet_pse_kd.speaker import load_speaker_encoder
 
 CONF = Path(__file__).parents[1] / "conf"
 STOCK, CAUSAL = "train_pse_td_speakerbeam", "train_pse_td_speakerbeam_causal"
-LATENCY = 32
+SMALL, SMALL_CAUSAL = f"{STOCK}_small", f"{STOCK}_small_causal"
+LATENCY = {CAUSAL: 32, SMALL_CAUSAL: 320}
 """Samples: the kernel of encoder and decoder."""
 TINY = {
     "encoder_conf": {"channel": 24},
@@ -65,13 +66,13 @@ def run(model: ESPnetPSEModel, mixture: Tensor, vector: Tensor) -> Tensor:
 
 
 def looks_ahead(config: dict[str, Any]) -> int:
-    """Samples behind an output sample that change it; the furthest of 32 positions."""
+    """Samples behind an output sample that change it; the furthest in one hop."""
     model = build(config).double().eval()
     mixture, vector = torch.randn(1, 3000).double(), vectors(1).double()
     furthest = 0
     with torch.no_grad():
         before = run(model, mixture, vector)
-        for m in range(2000, 2032):
+        for m in range(2000, 2000 + config["encoder_conf"]["stride"]):
             changed = mixture.clone()
             changed[:, m:] *= -50.0
             moved = (run(model, changed, vector) != before)[0].nonzero()
@@ -79,7 +80,7 @@ def looks_ahead(config: dict[str, Any]) -> int:
     return furthest
 
 
-@pytest.mark.parametrize("name", [STOCK, CAUSAL])
+@pytest.mark.parametrize("name", [STOCK, CAUSAL, SMALL, SMALL_CAUSAL])
 def test_yaml_builds_and_tells_its_size(name: str) -> None:
     count = sum(p.numel() for p in build(config_of(name)).parameters())
     text = (CONF / f"tuning/{name}.yaml").read_text()
@@ -87,15 +88,17 @@ def test_yaml_builds_and_tells_its_size(name: str) -> None:
     assert told == f"{count / 1e6:.1f}"
 
 
-def test_causal_one_sees_its_latency_and_no_more() -> None:
-    assert looks_ahead(config_of(CAUSAL, **TINY)) == LATENCY
+@pytest.mark.parametrize("name", [CAUSAL, SMALL_CAUSAL])
+def test_causal_one_sees_its_latency_and_no_more(name: str) -> None:
+    assert looks_ahead(config_of(name, **TINY)) == LATENCY[name]
 
 
-def test_stock_one_sees_the_whole_signal() -> None:
+@pytest.mark.parametrize("name", [STOCK, SMALL])
+def test_stock_one_sees_the_whole_signal(name: str) -> None:
     """With ESPnet's flag too: its default norm has statistics over the signal."""
-    assert looks_ahead(config_of(STOCK, **TINY)) > 1000
+    assert looks_ahead(config_of(name, **TINY)) > 1000
     flagged = merge(TINY, {"extractor_conf": {"causal": True}})
-    assert looks_ahead(config_of(STOCK, **flagged)) > 1000
+    assert looks_ahead(config_of(name, **flagged)) > 1000
 
 
 @pytest.mark.parametrize("name", [STOCK, CAUSAL])
