@@ -71,6 +71,7 @@ asr_opts=
 inference_model=valid.loss.best.pth
 download_model=
 dnsmos_trials=12
+dnsmos_methods=
 dry_blends=
 dry_blend_methods=
 score_tag=
@@ -155,6 +156,7 @@ Training
 Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
+    --dnsmos_methods    # Methods that DNSMOS rates (default=all)
     --dry_blends        # Amplitudes a, e.g. "0.05 0.1 0.2": also score the output plus a times
                         # the mixture
     --dry_blend_methods # Systems for that (default: the last of --methods)
@@ -183,14 +185,27 @@ done
     die "--preset: unknown preset '${preset}'; choose from ${presets}"
 # shellcheck disable=SC1090
 . "conf/presets/${preset}.sh"
+preset_lists="|dry_blend_methods=${dry_blend_methods}|dnsmos_methods=${dnsmos_methods}|"
 
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
-for list in methods dry_blend_methods; do
+# Whether method $1 is asked for, or an earlier run trained it.
+has_method() {
+    [[ " ${methods} " == *" $1 "* ]] ||
+        compgen -G "${expdir}/pse_*_$1_seed*" >/dev/null
+}
+for list in methods dry_blend_methods dnsmos_methods; do
+    # What the preset names is left out where other methods were asked for.
+    from_preset=false
+    [[ ${preset_lists} != *"|${list}=${!list}|"* ]] || from_preset=true
     names=" ${!list} "
-    names=${names// best / ${best} }
-    printf -v "${list}" %s "$(xargs <<<"${names}")"
+    kept=
+    for name in ${names// best / ${best} }; do
+        ! "${from_preset}" || has_method "${name}" || continue
+        kept+="${kept:+ }${name}"
+    done
+    printf -v "${list}" %s "${kept}"
 done
 [ -n "${seeds}" ] || seeds=${seed}
 # The RESULTS.md beside this script is the project's own record: no run overwrites it.
@@ -218,7 +233,7 @@ trains_asr() {
 }
 
 check_options() {
-    local number method
+    local number list method
     for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
@@ -229,10 +244,11 @@ check_options() {
     done
     # A shared model has a name of its own, which is not known yet. What an earlier run
     # trained is scored as well.
-    for method in ${dry_blend_methods}; do
-        [ -n "${download_model}" ] || [[ " ${methods} " == *" ${method} "* ]] ||
-            compgen -G "${expdir}/pse_*_${method}_seed*" >/dev/null ||
-            die "--dry_blend_methods ${method}: choose from ${methods}"
+    for list in dry_blend_methods dnsmos_methods; do
+        for method in ${!list}; do
+            [ -n "${download_model}" ] || has_method "${method}" ||
+                die "--${list} ${method}: choose from ${methods}"
+        done
     done
     [[ ${score_tag} =~ ^[A-Za-z0-9_.-]*$ ]] ||
         die "--score_tag ${score_tag}: give letters and digits"
@@ -496,7 +512,8 @@ if runs 7; then
     # shellcheck disable=SC2086
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
-        --dnsmos_trials "${dnsmos_trials}" --dry_blends ${dry_blends} \
+        --dnsmos_trials "${dnsmos_trials}" --dnsmos_methods ${dnsmos_methods} \
+        --dry_blends ${dry_blends} \
         --dry_blend_methods ${dry_blend_methods} --scores "scores${tag}.csv" \
         --results "${results}" \
         --command "${command_line}"

@@ -22,8 +22,8 @@ from espnet_pse_kd import PersonalizedEnhancer, Profile
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
+from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.progress import parallel_map
-from espnet_pse_kd.recipe.scoring import score_signals
 from espnet_pse_kd.recipe.trials import Signals, Trial, load_signals, load_trials
 
 FIGURES = (

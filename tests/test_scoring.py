@@ -10,7 +10,8 @@ from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import score
 from espnet_pse_kd.enrolment import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.kaldi import read_table, write_table
+from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.recipe import asr_scoring, results, scoring, voices
 from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
 from espnet_pse_kd.recipe.trials import (
@@ -150,10 +151,10 @@ def test_silence_everywhere_gives_no_infinity():
         for interferer in (zero, some[::-1]):
             for mixture in (zero, target + interferer):
                 for output in (zero, mixture):
-                    scores = scoring.score_signals(target, interferer, mixture, output)
+                    scores = score_signals(target, interferer, mixture, output)
                     assert not any(map(math.isinf, scores.values()))
     one = np.zeros(1)
-    assert not any(map(math.isinf, scoring.score_signals(one, one, one, one).values()))
+    assert not any(map(math.isinf, score_signals(one, one, one, one).values()))
 
 
 def test_a_finished_set_is_not_scored_again(run, monkeypatch):
@@ -360,6 +361,60 @@ def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
     assert "|0.0 [0.0, 0.0]|0.0 [0.0, 0.0]|" in text[text.index("WER %") :]
     # Three words in each 1.5 s without the target: 120 a minute.
     assert "|120.0 [120.0, 120.0]|" in text[text.index("## TS3") :]
+
+
+def test_dnsmos_joins_its_trials_and_methods(run, root, monkeypatch):
+    rated = []
+
+    def dnsmos(clip):
+        rated.append(float(np.abs(clip).sum()))
+        return {"ovrl": rated[-1], "p808": 3.0}
+
+    monkeypatch.setattr(scoring.quality, "dnsmos", dnsmos)
+    before = run()
+    few = run("--dnsmos_trials", "1")
+    assert len(rated) == 5 * 3  # one trial of each set but TS3, in five rows
+    plain = {
+        k: {n: v for n, v in r.items() if "dnsmos" not in n} for k, r in few.items()
+    }
+    assert plain == before
+    with_it = {key for key, row in few.items() if row["dnsmos_ovrl"]}
+    assert {system for system, _ in with_it} == {*REFERENCE_ROWS, "s"}
+    assert "ts3" not in "".join(uid for _, uid in with_it)
+    more = run("--dnsmos_trials", "2")
+    assert len(rated) == 5 * 3 * 2  # those that were there are kept
+    assert all(more[key] == few[key] for key in with_it)
+    monkeypatch.setattr(scoring.quality, "dnsmos", lambda clip: pytest.fail("again"))
+    assert run("--dnsmos_trials", "1") == few
+    assert run("--dnsmos_trials", "2", "--dnsmos_methods", "s") == more
+    assert run() == before
+    write_outputs(root, "ts2", lambda x: x.interferer)
+    monkeypatch.setattr(scoring.quality, "dnsmos", dnsmos)
+    changed = run("--dnsmos_trials", "2")
+    assert len(rated) == 5 * 3 * 2 + 2
+    assert {key for key in more if more[key] != changed[key]} == {
+        ("s", "ts2_00"),
+        ("s", "ts2_01"),
+    }
+
+
+def test_dnsmos_of_an_unknown_method_is_one_line(run, root, capsys):
+    with pytest.raises(SystemExit) as status:
+        run("--dnsmos_methods", "b9")
+    assert status.value.code == 2
+    error = capsys.readouterr().err
+    assert "--dnsmos_methods: no system 'b9'; choose from s" in error
+    assert error.count("\n") == 1
+
+
+def test_dnsmos_leaves_other_methods_out(run, root, monkeypatch):
+    other = root / "exp" / EXPERIMENT.replace("_s_", "_b2_")
+    table = root / "exp" / EXPERIMENT / "enhanced_test_ts1/spk1.scp"
+    write_table(other / "enhanced_test_ts1/spk1.scp", read_table(table))
+    monkeypatch.setattr(scoring.quality, "dnsmos", lambda clip: {"ovrl": 1.0})
+    rows = run("--dnsmos_trials", "2", "--dnsmos_methods", "b2")
+    rated = {system for (system, uid), row in rows.items() if row["dnsmos_ovrl"]}
+    assert rated == {*REFERENCE_ROWS, "b2"}
 
 
 def test_dnsmos_subset_is_fixed_and_grows():

@@ -131,6 +131,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--dry_blends 1.5", "--dry_blends 1.5: give numbers above 0, at most 1"),
         ("--dry_blends 0.0", "--dry_blends 0.0: give numbers above 0, at most 1"),
         ("--dry_blend_methods h", "--dry_blend_methods h: choose from b1 b2 s"),
+        ("--dnsmos_methods h", "--dnsmos_methods h: choose from b1 b2 s"),
         ("--set theta", "--set theta: write KEY=VALUE"),
         ("stray", "stray: unexpected argument"),
         (
@@ -155,6 +156,14 @@ def test_preset_is_overridden_by_options_wherever_it_stands():
     text = run_sh("--dry_run", "true", "--stop_stage", "2", "--preset", "small").stdout
     assert text.startswith("preset small: real speech")
     assert "stage 2 simulate" in text and "stage 3" not in text
+
+
+def test_a_preset_s_lists_follow_the_methods(tmp_path):
+    """Those of tradeoff name b1 and others for DNSMOS, b2 and s for dry blends."""
+    options = ["--preset", "tradeoff", "--dry_run", "true", "--expdir", str(tmp_path)]
+    assert run_sh(*options, "--methods", "c_constant").stdout
+    refused = run_sh(*options, "--methods", "b1", "--dnsmos_methods", "b1 b2")
+    assert refused.stderr.startswith("error: --dnsmos_methods b2: choose from b1")
 
 
 def test_help_names_every_option():

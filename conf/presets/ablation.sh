@@ -12,5 +12,7 @@ test_sets="dev_ts0 dev_ts1 dev_ts2 dev_ts3"
 its_parts="0.5"
 score_tag=dev
 dry_blends=
+dnsmos_trials=0
+dnsmos_methods=
 dry_blend_methods=
 stage_minutes="0 1 2 1 120 8 12 1"

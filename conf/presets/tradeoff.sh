@@ -12,8 +12,10 @@ num_test=400
 simulation_opts="${simulation_opts} --dev_scored 100"
 trunk_epochs=3
 pse_epochs=4
-dnsmos_trials=0
+# 100 trials, of TS0 to TS2 in equal parts.
+dnsmos_trials=34
+dnsmos_methods="b1 b2 b3 h s best"
 dry_blends="0.1 0.2"
 dry_blend_methods="b2 s"
 train_jobs=2
-stage_minutes="2 6 8 15 150 30 45 5"
+stage_minutes="2 6 8 15 150 30 100 5"

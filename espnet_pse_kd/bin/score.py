@@ -22,6 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--expdir", type=Path, default=Path("exp"), help="experiments")
     add("--test_sets", nargs="+", default=list(TEST_SETS), help="folders of --dumpdir")
     add("--dnsmos_trials", type=int, default=12, help="trials per set, 0 for none")
+    add("--dnsmos_methods", nargs="*", default=[], help="systems; default: all")
     add(
         "--dry_blends",
         type=float,
@@ -66,7 +67,15 @@ def main(argv: list[str] | None = None) -> None:
     systems += find_systems(args.expdir, args.test_sets)
     scored = systems + dry_blends(systems, args.dry_blends, args.dry_blend_methods)
     scores = args.expdir / args.scores
-    score_all(scored, args.test_sets, args.dumpdir, scores, args.dnsmos_trials, args.nj)
+    score_all(
+        scored,
+        args.test_sets,
+        args.dumpdir,
+        scores,
+        args.dnsmos_trials,
+        args.dnsmos_methods,
+        args.nj,
+    )
     command = args.command or shlex.join(
         ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]
     )

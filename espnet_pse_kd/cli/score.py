@@ -109,7 +109,7 @@ def score(trial: Trial) -> dict[str, Any]:
         )
     short = min(lengths)
     try:
-        from espnet_pse_kd.recipe.scoring import score_signals
+        from espnet_pse_kd.metrics.intrusive import score_signals
 
         measures = score_signals(
             target[:short], np.zeros(short), mixture[:short], output[:short]

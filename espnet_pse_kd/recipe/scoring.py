@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 import espnet_pse_kd.metrics
-from espnet_pse_kd.metrics import frames
-from espnet_pse_kd.metrics.leakage import leakage
-from espnet_pse_kd.metrics.separation import level_change, si_sdr
-from espnet_pse_kd.metrics.suppression import over_suppression
+from espnet_pse_kd.metrics import quality
+from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.progress import parallel_map
 from espnet_pse_kd.recipe.trials import (
+    Signals,
     System,
     Trial,
     audio_state,
@@ -29,6 +28,7 @@ from espnet_pse_kd.recipe.trials import (
     fingerprint,
     load_signals,
     load_trials,
+    named_systems,
     read_csv,
     read_estimate,
     read_json,
@@ -48,53 +48,21 @@ class Job:
         trial: the trial.
         row: name of a reference row, or None for a system.
         path: the system's output.
-        dnsmos: whether this trial is in the DNSMOS subset.
         dry: amplitude of the mixture that is added to the output.
     """
 
     trial: Trial
     row: str | None
     path: str | None
-    dnsmos: bool
     dry: float = 0.0
 
-
-def score_signals(
-    target: np.ndarray,
-    interferer: np.ndarray,
-    mixture: np.ndarray,
-    output: np.ndarray,
-) -> dict[str, float]:
-    """All intrusive metrics of one trial but DNSMOS; NaN where one is undefined.
-
-    Args:
-        target: (N,) target image, exact zeros where absent.
-        interferer: (N,) interferer image, exact zeros where absent.
-        mixture: (N,)
-        output: (N,) what the system made of the mixture.
-
-    Returns:
-        ``si_sdr, si_sdri, failure, wrong_speaker, level_change, stoi`` and the figures
-        of `over_suppression` and `leakage`. ``failure`` and ``wrong_speaker`` are 0/1.
-    """
-    from espnet_pse_kd.metrics.quality import stoi
-
-    spoken = bool(np.any(target))
-    scores = dict.fromkeys(("si_sdr", "si_sdri", "failure", "wrong_speaker"), np.nan)
-    if spoken:
-        scores["si_sdr"] = si_sdr(target, output)
-    if spoken and np.any(mixture != target):  # otherwise there is nothing to improve
-        scores["si_sdri"] = scores["si_sdr"] - si_sdr(target, mixture)
-        scores["failure"] = float(scores["si_sdri"] < 0)
-    if spoken and np.any(interferer):
-        scores["wrong_speaker"] = float(si_sdr(interferer, output) > scores["si_sdr"])
-    scores["level_change"] = level_change(target, output, frames.active(target))
-    scores["stoi"] = stoi(target, output)
-    return {
-        **scores,
-        **over_suppression(target, output, mixture),
-        **leakage(target, interferer, mixture, output),
-    }
+    def output(self, signals: Signals) -> np.ndarray:
+        """What the row makes of the trial: (N,)."""
+        if self.row is not None:
+            return estimate(self.row, signals)
+        output = read_estimate(str(self.path), len(signals.mixture))
+        # Stage 6 takes the networks' latency out: both are on the same samples.
+        return output + np.float32(self.dry) * signals.mixture
 
 
 def _score_job(job: Job) -> dict[str, Any]:
@@ -102,26 +70,21 @@ def _score_job(job: Job) -> dict[str, Any]:
 
     torch.set_num_threads(1)  # the work is parallel over trials already
     signals = load_signals(job.trial)
-    if job.row is None:
-        output = read_estimate(str(job.path), len(signals.mixture))
-        # Stage 6 takes the networks' latency out: both are on the same samples.
-        output = output + np.float32(job.dry) * signals.mixture
-    else:
-        output = estimate(job.row, signals)
-    scores = score_signals(signals.target, signals.interferer, signals.mixture, output)
-    row = {
+    return {
         "uid": job.trial.uid,
         "scenario": job.trial.scenario,
         "seconds": duration(signals),
         **{name: job.trial.facts.get(name) for name in FACTS},
         "measured_room": str(job.trial.facts.get("room", "")).startswith("measured:"),
-        **scores,
+        **score_signals(
+            signals.target, signals.interferer, signals.mixture, job.output(signals)
+        ),
     }
-    if job.dnsmos and np.any(signals.target):
-        from espnet_pse_kd.metrics.quality import dnsmos
 
-        row.update({f"dnsmos_{k}": v for k, v in dnsmos(output).items()})
-    return row
+
+def _dnsmos_job(job: Job) -> dict[str, Any]:
+    scores = quality.dnsmos(job.output(load_signals(job.trial)))
+    return {"uid": job.trial.uid, **{f"dnsmos_{k}": v for k, v in scores.items()}}
 
 
 def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
@@ -135,13 +98,7 @@ def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
     return set(order[:count])
 
 
-def score_set(
-    system: System,
-    test_set: str,
-    dumpdir: Path,
-    dnsmos_trials: int = 12,
-    nj: int = 1,
-) -> bool:
+def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool:
     """Write ``scores.csv`` of one row on one test set, one line per trial.
 
     An unchanged finished file is kept. An interrupted run leaves the trials done so far
@@ -151,7 +108,6 @@ def score_set(
         system: the row.
         test_set: name of a folder of ``dumpdir``.
         dumpdir: ``dump/raw``.
-        dnsmos_trials: number of trials that DNSMOS scores, 0 for none.
         nj: processes.
 
     Returns:
@@ -160,47 +116,75 @@ def score_set(
     Raises:
         UserError: inputs are missing, unreadable or do not fit together.
     """
+    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
+
+
+def score_dnsmos(
+    system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
+) -> bool:
+    """Write ``dnsmos.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
+
+    It takes longer than all other metrics together and stands by itself, so that
+    neither a larger ``count`` nor a change of those computes what is there again.
+
+    Raises:
+        UserError: as `score_set`; speechmos is not installed.
+    """
+    return _measure(system, test_set, dumpdir, "dnsmos", _dnsmos_job, count, nj)
+
+
+def _measure(
+    system: System,
+    test_set: str,
+    dumpdir: Path,
+    name: str,
+    function: Callable[[Job], dict[str, Any]],
+    count: int | None,
+    nj: int,
+) -> bool:
     folder = system.scores(test_set)
     trials = load_trials(dumpdir / test_set)
     outputs = enhanced(system, test_set, trials)
-    inputs = _inputs(trials, outputs, dumpdir / test_set, dnsmos_trials, system.dry)
-    stamp, final = folder / "scores.json", folder / "scores.csv"
+    version = _VERSIONS[name]()
+    inputs = _inputs(trials, outputs, dumpdir / test_set, version, system.dry)
+    wanted = trials if count is None else _dnsmos_trials(trials, count)
+    stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
+    done: dict[str, dict[str, Any]] = {}
     if final.is_file() and read_json(stamp).get("inputs") == inputs:
-        return False
-    stamp.unlink(missing_ok=True)  # from here on the old scores no longer count
-    subset = dnsmos_subset([trial.uid for trial in trials], dnsmos_trials)
-    jobs = [
-        Job(
-            trial,
-            system.name if system.is_reference else None,
-            outputs.get(trial.uid),
-            trial.uid in subset,
-            system.dry,
-        )
-        for trial in trials
-    ]
-    label = f"scoring {system.name} {test_set}"
-    partial = folder / ".scores.partial.jsonl"
-    rows = _resume(partial, inputs, jobs, nj, label)
+        done = {row["uid"]: row for row in read_csv(final)}
+        if all(trial.uid in done for trial in wanted):
+            return False
+    else:
+        stamp.unlink(missing_ok=True)  # from here on the old scores no longer count
+    row = system.name if system.is_reference else None
+    jobs = [Job(trial, row, outputs.get(trial.uid), system.dry) for trial in wanted]
+    partial = folder / f".{name}.partial.jsonl"
+    label = f"{name} of {system.name} {test_set}"
+    done = _resume(partial, inputs, done, jobs, function, nj, label)
     seed = "" if system.seed is None else system.seed
     head = {"system": system.name, "seed": seed, "set": test_set}
-    write_csv(final, [{**head, **row} for row in rows])
+    write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
     stamp.write_text(json.dumps({"inputs": inputs}) + "\n", encoding="utf-8")
     partial.unlink()
     return True
+
+
+def _dnsmos_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Those of the subset whose target speaks: silence has no quality to predict."""
+    subset = dnsmos_subset([trial.uid for trial in trials], count)
+    return [t for t in trials if t.uid in subset and t.scenario != "ts3"]
 
 
 def _inputs(
     trials: Sequence[Trial],
     outputs: Mapping[str, str],
     folder: Path,
-    dnsmos: int,
+    version: str,
     dry: float,
 ) -> str:
     simulated = [p for t in trials for p in (t.mixture, t.target, t.interferer)]
     options = {
-        "dnsmos_trials": dnsmos,
-        "metrics": _metrics_version(),
+        "metrics": version,
         "simulated": audio_state(simulated),
         "outputs": audio_state(list(outputs.values())),
         "dry": dry,
@@ -213,15 +197,28 @@ def _metrics_version() -> str:
     """Digest of the code that decides the numbers, so that a mended metric rescores."""
     package = Path(espnet_pse_kd.metrics.__file__).parent
     sources = [*package.glob("*.py"), package.parent / "stft.py"]
-    sources += [package.parent / "activity.py", Path(__file__)]
-    return fingerprint(sorted(sources), {})
+    return fingerprint(sorted([*sources, package.parent / "activity.py"]), {})
+
+
+@functools.cache
+def _dnsmos_version() -> str:
+    return fingerprint([quality.__file__], {})
+
+
+_VERSIONS = {"scores": _metrics_version, "dnsmos": _dnsmos_version}
 
 
 def _resume(
-    partial: Path, inputs: str, jobs: Sequence[Job], nj: int, label: str
-) -> list[dict[str, Any]]:
-    """Score the jobs that ``partial`` does not hold; return all rows in order."""
-    done = _read_partial(partial, inputs)
+    partial: Path,
+    inputs: str,
+    done: Mapping[str, dict[str, Any]],
+    jobs: Sequence[Job],
+    function: Callable[[Job], dict[str, Any]],
+    nj: int,
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Score the jobs that neither ``done`` nor ``partial`` holds; rows by trial."""
+    done = {**_read_partial(partial, inputs), **done}
     left = [job for job in jobs if job.trial.uid not in done]
     partial.parent.mkdir(parents=True, exist_ok=True)
     with open(partial, "w", encoding="utf-8") as file:
@@ -229,11 +226,11 @@ def _resume(
         for row in done.values():
             file.write(json.dumps(row) + "\n")
         file.flush()
-        for row in parallel_map(_score_job, left, nj, label):
+        for row in parallel_map(function, left, nj, label):
             done[row["uid"]] = row
             file.write(json.dumps(row) + "\n")
             file.flush()
-    return [done[job.trial.uid] for job in jobs]
+    return done
 
 
 def _read_partial(partial: Path, inputs: str) -> dict[str, dict[str, Any]]:
@@ -259,40 +256,61 @@ def score_all(
     dumpdir: Path,
     output: Path,
     dnsmos_trials: int = 12,
+    dnsmos_methods: Sequence[str] = (),
     nj: int = 1,
 ) -> None:
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
-    Where ``asr.csv`` (see `recipe.asr_scoring`) lies beside a ``scores.csv``, its word
-    errors join the rows. How alike the voices are joins them as well: it is a fact of
-    the speakers, not of an output, so that it needs no scoring. Dry blends get no
-    DNSMOS, which takes longer than all other metrics together.
+    DNSMOS and, where ``asr.csv`` (see `recipe.asr_scoring`) lies beside a
+    ``scores.csv``, word errors join the rows. How alike the voices are joins them as
+    well: it is a fact of the speakers, not of an output, so that it needs no scoring.
+    Dry blends get no DNSMOS.
 
     Args:
         systems: the rows.
         test_sets: names of folders of ``dumpdir``.
         dumpdir: ``dump/raw``.
         output: the table to write.
-        dnsmos_trials, nj: see `score_set`.
+        dnsmos_trials: trials per set that DNSMOS scores, 0 for none.
+        dnsmos_methods: systems or methods that it scores beside the reference rows;
+            none for all.
+        nj: processes.
+
+    Raises:
+        UserError: as `score_set`; no system has a name of ``dnsmos_methods``.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    trained = [s for s in systems if not s.is_reference and not s.dry]
+    names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
     rows: list[dict[str, str]] = []
     for system in systems:
+        rated = system.is_reference or (
+            not system.dry and (system.name in names or not dnsmos_methods)
+        )
         for test_set in test_sets:
             folder = system.scores(test_set)
             outputs = system.outputs(test_set) / "spk1.scp"
             if not system.is_reference and not outputs.is_file():
                 continue
-            count = 0 if system.dry else dnsmos_trials
-            score_set(system, test_set, dumpdir, count, nj)
+            score_set(system, test_set, dumpdir, nj)
             own = read_csv(folder / "scores.csv")
             add_similarity(own, vectors_file(dumpdir, test_set))
-            rows += _join_words(own, folder / "asr.csv")
+            if rated and dnsmos_trials:
+                score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj)
+                subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
+                own = _join(own, folder / "dnsmos.csv", subset)
+            rows += _join(own, folder / "asr.csv")
     write_csv(output, rows)
 
 
-def _join_words(rows: list[dict[str, str]], words: Path) -> list[dict[str, str]]:
-    if not words.is_file():
+def _join(
+    rows: list[dict[str, str]], path: Path, only: Container[str] | None = None
+) -> list[dict[str, str]]:
+    """Rows with the columns of another file of the same trials, or of some of them."""
+    if not path.is_file():
         return rows
-    counts = {row.pop("uid"): row for row in read_csv(words)}
-    return [{**row, **counts.get(row["uid"], {})} for row in rows]
+    more = {row["uid"]: row for row in read_csv(path)}
+    return [
+        {**row, **(more.get(row["uid"], {}) if not only or row["uid"] in only else {})}
+        for row in rows
+    ]

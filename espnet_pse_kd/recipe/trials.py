@@ -230,6 +230,27 @@ def _identity(folder: Path) -> tuple[str, str, int]:
     )
 
 
+def named_systems(
+    systems: Sequence[System], names: Sequence[str], option: str
+) -> set[str]:
+    """Names of the systems that are called one of ``names``, or whose method is.
+
+    Raises:
+        UserError: no system has a name; ``option`` is where it came from.
+    """
+    known = list(dict.fromkeys(system.name for system in systems))
+    chosen: set[str] = set()
+    for name in names:
+        own = {one for one in known if one == name or one.endswith(f"_{name}")}
+        if not own:
+            raise UserError(
+                f"{option}: no system {name!r}; choose from "
+                f"{' '.join(known) or 'none, run stage 6 first'}"
+            )
+        chosen |= own
+    return chosen
+
+
 def dry_blends(
     systems: Sequence[System], amplitudes: Sequence[float], names: Sequence[str]
 ) -> list[System]:
@@ -252,16 +273,8 @@ def dry_blends(
     if not amplitudes:
         return []
     trained = [system for system in systems if not system.is_reference]
-    known = [system.name for system in trained]
-    chosen = [] if names else known[-1:]
-    for name in names:
-        own = [one for one in known if one == name or one.endswith(f"_{name}")]
-        chosen += own
-        if not own:
-            raise UserError(
-                f"--dry_blend_methods: no system {name!r}; choose from "
-                f"{' '.join(dict.fromkeys(known)) or 'none, run stage 6 first'}"
-            )
+    chosen = named_systems(trained, names, "--dry_blend_methods")
+    chosen |= {system.name for system in trained[-1:] if not names}
     return [
         dataclasses.replace(system, name=f"{system.name}+{amplitude:g}x", dry=amplitude)
         for amplitude in dict.fromkeys(amplitudes)
