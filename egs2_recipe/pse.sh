@@ -393,11 +393,9 @@ begin() {
 }
 # The sets that a teacher hears: its own, the students', the scored ones.
 teacher_sets() {
-    local part
-    for part in ${its_parts}; do
-        part=$(awk -v part="${part}" 'BEGIN {printf "%.0f", 100 * part}')
-        echo "${train_set}_its${part} ${valid_set}_its${part}"
-    done
+    # Those of --its_parts: stage 2 deletes the folders of other parts.
+    compgen -G "${dumpdir}/raw/${train_set}_its*" | sed 's:.*/::' || true
+    compgen -G "${dumpdir}/raw/${valid_set}_its*" | sed 's:.*/::' || true
     echo "${train_set} ${valid_set} ${test_sets}"
 }
 # A job of cmd.sh with a log per stage.

@@ -183,8 +183,11 @@ class Worker:
                 failed.append(job)
         return failed
 
-    def enhance(self, job: Job) -> None:
+    def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
         """Enhance one file, block by block.
+
+        Returns:
+            What the personal VAD heard, see `_heard`.
 
         Raises:
             UserError: it cannot be read, or the output exists or cannot be written.
@@ -214,6 +217,7 @@ class Worker:
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
         if self._options.report:
             report(str(job.source), [meter for meter, _ in meters])
+        return meters
 
     def _note_channels(self, sound: SoundInput) -> None:
         if sound.format.channels > 1 and not self._options.per_channel:

@@ -85,13 +85,10 @@ def enhance(
     profile = enroll(enhancer, [clip])
     source = Path(recording)
     after = folder / f"{source.stem}_enhanced{source.suffix}"
-    options = Options(limit, force=True, look_ahead=look_ahead)
-    Worker(enhancer, profile, options).enhance(Job(source, after))
-    mono = read_mono(source, SAMPLE_RATE)
-    pvad = enhancer.personal_vad
-    posteriors = pvad.posteriors(mono, profile.vector)  # [T, 3]
-    own = pvad.classes.index("tss")
-    share = float((posteriors.argmax(1) == own).mean())
+    options = Options(limit, report=True, force=True, look_ahead=look_ahead)
+    worker = Worker(enhancer, profile, options)
+    [(meter, posterior)] = worker.enhance(Job(source, after))
+    share = float(meter.shares[0])
     lines = [
         f"**Voice:** {measure(clip.wave)}.",
         *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
@@ -99,9 +96,8 @@ def enhance(
     ]
     if share < ABSENT_SHARE:
         lines.append("⚠️ The voice seems absent from the recording.")
-    picture = before_and_after(
-        mono, read_mono(after, SAMPLE_RATE), posteriors[:, own], pvad.hop
-    )
+    waves = [read_mono(path, SAMPLE_RATE) for path in (source, after)]
+    picture = before_and_after(*waves, posterior, enhancer.personal_vad.hop)
     return Result("\n\n".join(lines), str(source), str(after), picture)
 
 

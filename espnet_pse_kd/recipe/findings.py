@@ -126,9 +126,7 @@ def collect_records(
                 f"--exp {folders}: no experiment {name!r} of seed "
                 f"{row['seed']}, which the scores have; name its folder as well"
             )
-    teachers = [
-        table for one in expdirs for table in results.teacher_table(one / scored)
-    ]
+    teachers = results.teacher_table(*(one / scored for one in expdirs))
     scored_ones = [system for system in systems if system.name in scores.systems()]
     return [*results.experiment_table(scored_ones), *teachers]
 

@@ -675,15 +675,19 @@ def experiment_table(systems: Sequence[System]) -> list[Table]:
     return [Table("Experiments", header, rows)]
 
 
-def teacher_table(scored: Path) -> list[Table]:
+def teacher_table(*scored: Path) -> list[Table]:
     """Scores of the personal VADs that were scored on the same sets.
 
     Args:
-        scored: ``exp/scores.csv``; the teachers' are ``pvad_*/teacher_scores.json``.
+        scored: ``exp/scores.csv``, one or several; the teachers' are
+            ``pvad_*/teacher_scores.json`` beside it.
     """
     rows = []
-    name = f"teacher_{scored.stem}.json"
-    for path in sorted(scored.parent.glob(f"pvad_*/{name}")):
+    for path in (
+        path
+        for one in scored
+        for path in sorted(one.parent.glob(f"pvad_*/teacher_{one.stem}.json"))
+    ):
         scores = read_json(path)
         for name, part in [*scores["scenarios"].items(), ("all", scores["all"])]:
             ap = part["average_precision"]
