@@ -114,7 +114,7 @@ def r_log(
     the energy of a -80 dBFS frame. Its gradient dies below ``10 log10 tau`` dB.
 
     Args:
-        estimate: (B, N)
+        estimate: (B, N), or its error where a quiet target is to be kept.
         mixture: (B, N)
         scale: lambda, weight relative to the frame loss that it replaces.
         tau: share of the mixture's energy at which the penalty saturates.

@@ -27,7 +27,12 @@ from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
 from espnet_pse_kd.bin import enhance, pack, score_teacher
 from espnet_pse_kd.enrolment import EnrolmentVectors, sample_generator
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.espnet.criterions import CONTEXT, CRITERIONS, GatedSolver
+from espnet_pse_kd.espnet.criterions import (
+    CONTEXT,
+    CRITERIONS,
+    GatedSolver,
+    LossContext,
+)
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.extractor import EXTRACTORS
 from espnet_pse_kd.espnet.loading import load_student
@@ -366,6 +371,28 @@ def test_frames_choose_what_a_criterion_counts():
     torch.testing.assert_close(sum(parts), whole)
     with pytest.raises(UserError, match="frames"):
         CRITERIONS["plcpa"](frames="some")
+
+
+def test_r_log_of_the_error_keeps_what_the_target_whispers():
+    """Its tail, 40 dB down, is no active frame: the estimate's energy mutes it."""
+    torch.manual_seed(0)
+    target = 0.1 * torch.randn(1, N)
+    target[:, N // 2 :] *= 0.01
+    penalties = {}
+    for of in ("estimate", "error"):
+        r_log = CRITERIONS["r_log"](of=of)
+        losses = [r_log(target, gain * target).item() for gain in (0.0, 0.5, 1.0)]
+        penalties[of] = losses
+        silent = torch.zeros_like(target)
+        context = LossContext(target)
+        penalties[f"{of}, silent"] = [r_log(silent, target, context).item()]
+    muted, halved, kept = penalties["estimate"]
+    assert muted < halved < kept
+    muted, halved, kept = penalties["error"]
+    assert muted > halved > kept
+    assert penalties["estimate, silent"] == penalties["error, silent"]
+    with pytest.raises(UserError, match="of 'noise'; write estimate or error"):
+        CRITERIONS["r_log"](of="noise")
 
 
 def test_gated_refuses_stock_criterions():

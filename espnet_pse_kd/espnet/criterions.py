@@ -135,21 +135,37 @@ class RLog(FrameCriterion):
     """Log-energy penalty of the frames without target, see `losses.r_log`.
 
     To replace the main loss on those frames give that one ``frames: target``.
+
+    Args:
+        scale: lambda.
+        tau: share of the mixture's energy at which it saturates.
+        of: whose energy: the "estimate"'s, or the "error"'s. They differ where the
+            target is too quiet to count as active but not silent, as in its
+            reverberation: the former mutes it, the latter keeps it.
+        frames, name, only_for_test: see `FrameCriterion`.
+
+    Raises:
+        UserError: unknown ``frames`` or ``of``.
     """
 
     def __init__(
         self,
         scale: float = 0.2,
         tau: float = 1e-2,
+        of: str = "estimate",
         frames: str = "nontarget",
         name: str = "r_log",
         only_for_test: bool = False,
     ) -> None:
         super().__init__(name, frames, only_for_test)
+        if of not in ("estimate", "error"):
+            raise UserError(f"{name}: of {of!r}; write estimate or error")
+        self.of = of
         self.conf = {"scale": scale, "tau": tau}
 
     def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-        return losses.r_log(estimate, mixture, **self.conf)
+        penalized = estimate - target if self.of == "error" else estimate
+        return losses.r_log(penalized, mixture, **self.conf)
 
 
 class ActiveSNR(ContextCriterion):
