@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     from espnet_pse_kd.recipe import findings
+    from espnet_pse_kd.recipe.results import PAIRS
 
     if args.figure.suffix != ".svg":
         raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
@@ -98,6 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     kept = (args.keep or args.scores[0].parent) / findings.ABLATION / findings.SCORES
     varied, lines, parents = None, [], _parents()
     involved = {*parents, *parents.values()}
+    involved |= {rival for one, rival in PAIRS if one in involved}
     if args.ablation:
         name = args.ablation.name
         varied = _measurement([args.ablation], args.exp, name, involved)

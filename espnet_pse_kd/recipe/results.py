@@ -155,13 +155,19 @@ SIMILAR_PART = 1 / 3
 """Part of the trials with an interferer whose voices count as similar."""
 MAIN_TITLES = ("SI-SDRi dB, median", "TSOS %", "deletion %", "reduction dB, median")
 """Columns that are also shown by kind of room and as differences between systems."""
+COMPARED_TITLES = (*MAIN_TITLES, "TSOS %, all frames", "< 40 dB down, %", "STOI %")
+"""Columns of the differences between systems over all trials."""
 CONTROLS = ("c_shuffle", "c_shift", "c_constant", "r_log")
 """Methods that ``s`` must beat before its gate has shown anything (docs/method.md)."""
 PAIRS = (
     *(("s", "b2"), ("b2", "b1"), ("b3", "b2"), ("h", "b2")),
     *(("s", control) for control in CONTROLS),
+    # How much of the gate's effect is had without the teacher's choice.
+    *(("c_shuffle", "b2"), ("c_constant", "b2"), ("c_shuffle", "c_constant")),
+    *(("s_asym", "b3"), ("s_scratch", "b2_scratch")),
     *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
 )
+"""Paired differences that are shown, see `comparisons`."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +235,10 @@ class Scores:
         """What the statistic of a column sees: (n,), or (n, 2) for a ratio."""
         values = [np.minimum(self.column(key), column.cap) for key in column.keys]
         return values[0] if len(values) == 1 else np.stack(values, -1)
+
+    def has(self, column: Column) -> bool:
+        """Whether any row holds what the column shows."""
+        return bool(np.isfinite(self.values(column)).any())
 
     def interval(self, column: Column) -> Interval:
         """Statistic and interval over speakers and seeds; NaN without rows."""
@@ -490,7 +500,8 @@ def comparisons(systems: Sequence[str]) -> list[tuple[str, str]]:
 
 def difference_table(scores: Scores, scenario: str) -> list[Table]:
     """Paired differences of the main figures, where there is something to compare."""
-    columns = main_columns(scenario)
+    measured = scores.select(scenario=scenario)
+    columns = [c for c in columns_called(COMPARED_TITLES, scenario) if measured.has(c)]
     rows = []
     for one, rival in comparisons(scores.names("system")):
         pair = [scores.select(scenario=scenario, system=n) for n in (one, rival)]
@@ -511,15 +522,19 @@ def ablation_tables(
 ) -> list[Table]:
     """The rows of an ablation, and what each is above the system that it varies.
 
+    What `comparisons` compares follows.
+
     Args:
         scores: of all systems.
         figures: scenario and column of each cell.
         parents: what each variation varies; those without scores are left out.
     """
     systems = scores.systems()
-    pairs = {n: p for n, p in parents.items() if n in systems and p in systems}
+    pairs = [(n, p) for n, p in parents.items() if n in systems and p in systems]
+    if not pairs:
+        return []
     rows = []
-    for name, parent in pairs.items():
+    for name, parent in dict.fromkeys([*pairs, *comparisons(systems)]):
         cells = []
         for scenario, column in figures:
             ours, theirs = (
@@ -527,12 +542,9 @@ def ablation_tables(
             )
             cells.append(_difference_cell(column, ours, theirs))
         rows.append([f"{name} - {parent}", *cells])
-    if not rows:
-        return []
-    shown = list(dict.fromkeys(one for pair in pairs.items() for one in pair[::-1]))
     header = ["systems", *(f"{s.upper()} {c.title}" for s, c in figures)]
     return [
-        side_by_side("Ablation: systems", scores, figures, shown),
+        side_by_side("Ablation: systems", scores, figures),
         Table("Ablation: differences", header, rows),
     ]
 
