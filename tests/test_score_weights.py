@@ -1,4 +1,4 @@
-"""`local/score_weights.py` over one trial of each scenario."""
+"""`local/score_weights.py` and `local/score_voicefilter.py` over a few trials."""
 
 import json
 import runpy
@@ -17,6 +17,7 @@ from espnet_pse_kd.kaldi import write_table
 __all__ = ["weights"]  # a fixture
 
 SCRIPT = Path(__file__).parents[1] / "local/score_weights.py"
+VOICEFILTER = SCRIPT.with_name("score_voicefilter.py")
 
 
 def write_set(raw: Path, number: int) -> None:
@@ -71,3 +72,31 @@ def test_every_variant_is_a_row(
     }
     assert reduction["causal, limit 12 dB"] < reduction["causal"]
     assert reduction["look-ahead"] >= reduction["causal"] - 1e-3
+
+
+def test_voicefilter_s_mixtures(
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pretrained, "WEIGHTS", weights)
+    own, other = voice(10.0), voice(9.0, seed=1, pitch=190.0)
+    waves = {
+        "clean/11-2-3.wav": own,
+        "noisy/11-2-3.44-5-6.wav": own[: len(other)] + other,
+        "reference/11-9-9.wav": voice(10.0, seed=2),
+    }
+    for name, wave in waves.items():
+        (tmp_path / name).parent.mkdir()
+        soundfile.write(tmp_path / name, wave, SAMPLE_RATE, subtype="FLOAT")
+    monkeypatch.setattr(sys, "argv", [str(VOICEFILTER), str(tmp_path)])
+    runpy.run_path(str(VOICEFILTER), run_name="__main__")
+    first, *counts = capsys.readouterr().out.splitlines()
+    assert first.startswith("11-2-3.44-5-6.wav causal ")
+    assert [line.split(":")[0] for line in counts] == ["causal", "look-ahead"]
+    (tmp_path / "clean/11-2-3.wav").unlink()
+    with pytest.raises(SystemExit) as status:
+        runpy.run_path(str(VOICEFILTER), run_name="__main__")
+    assert status.value.code == 2
+    assert "clean/11-2-3.wav or its speaker's file" in capsys.readouterr().err

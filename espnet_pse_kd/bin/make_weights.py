@@ -118,6 +118,7 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         command,
         *(f"- {name}: {value}" for name, value in training.items()),
         "",
+        "docs/method.md tells what the system is, docs/classes.md the configuration. "
         "Made by `python -m espnet_pse_kd.bin.make_weights` from that run.",
         "",
         "## Scores",
