@@ -88,7 +88,7 @@ disk_gib=0
 stage_minutes=
 
 # What --methods best stands for: docs/findings.md tells why
-best=r_log_asym
+best=r_log_asym_error
 presets=$(for _file in conf/presets/*.sh; do basename "${_file}" .sh; done | grep -v debug | xargs)
 
 help_message=$(

@@ -38,6 +38,7 @@ def test_table_has_the_systems_of_the_method():
         "r_log",
         "s_asym",
         "r_log_asym",
+        "r_log_asym_error",
     ]
     assert [name for name, m in METHODS.items() if not m.its] == ["b0", "b1"]
     assert {n for n, m in METHODS.items() if m.teacher} == {

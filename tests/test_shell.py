@@ -115,7 +115,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--corpus librispeech", "--librispeech: missing; give the folder"),
         ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),
         ("--methods rlog", "--methods: unknown method 'rlog'; did you mean 'r_log'"),
-        ("--methods 'b2 best r_log_asym'", "--methods: 'r_log_asym' is named twice"),
+        ("--methods 'best r_log_asym_error'", "--methods: 'r_log_asym_error' is named"),
         ("--methods 'b2 s' --skip_teacher true", "--methods s: needs a teacher"),
         ("--score_tag a/b", "--score_tag a/b: give letters and digits"),
         ("--pse_config no.yaml", "no.yaml: no such file"),

@@ -6,7 +6,7 @@
 preset_summary="options of gate and losses, after the preset tradeoff, 3 hours on 2 cores"
 methods_tables="conf/methods.yaml conf/ablation.yaml"
 # What is varied, and the variations.
-methods="b1 b2 b3 h s r_log best $(sed -n 's/^\([a-z][^:]*\):$/\1/p' conf/ablation.yaml | xargs)"
+methods="b1 b2 b3 h s r_log r_log_asym best $(sed -n 's/^\([a-z][^:]*\):$/\1/p' conf/ablation.yaml | xargs)"
 seeds=0
 test_sets="dev_ts0 dev_ts1 dev_ts2 dev_ts3"
 its_parts="0.5"

@@ -4,7 +4,7 @@
 # shellcheck source=conf/presets/small.sh
 . conf/presets/small.sh
 preset_summary="every system and three seeds on real speech, half a day on 2 cores"
-methods="b1 b2 b3 h s c_shuffle c_shift c_constant r_log s_asym best"
+methods="b1 b2 b3 h s c_shuffle c_shift c_constant r_log s_asym r_log_asym best"
 seeds="0 1 2"
 num_train=9000
 num_dev=300

@@ -166,6 +166,7 @@ PAIRS = (
     *(("c_shuffle", "b2"), ("c_constant", "b2"), ("c_shuffle", "c_constant")),
     *(("s_asym", "b3"), ("s_scratch", "b2_scratch")),
     *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
+    *(("r_log_asym_error", other) for other in ("b1", "b2", "b3", "s", "r_log_asym")),
 )
 """Paired differences that are shown, see `comparisons`."""
 
