@@ -157,6 +157,13 @@ def test_silence_everywhere_gives_no_infinity():
     assert not any(map(math.isinf, score_signals(one, one, one, one).values()))
 
 
+def test_the_record_of_the_current_folder_is_left_alone(run, root):
+    (root / "RESULTS.md").write_text("the project's own")
+    run()
+    assert (root / "RESULTS.md").read_text() == "the project's own"
+    assert (root / "exp/RESULTS.md").read_text().startswith("<!-- Generated")
+
+
 def test_a_finished_set_is_not_scored_again(run, monkeypatch):
     before = run()
     monkeypatch.setattr(scoring, "_score_job", lambda job: pytest.fail("scored again"))
@@ -219,7 +226,7 @@ def test_results(run, root):
         root / "exp" / "pvad_set",
     )
     run("--training_mix", "half and half")
-    text = (root / "RESULTS.md").read_text()
+    text = (root / "exp/RESULTS.md").read_text()
     for expected in (
         "# RESULTS",
         "## Environments",
@@ -265,7 +272,7 @@ def test_dry_blends_are_scored_from_the_outputs(run, root):
 
 def test_dry_blends_in_the_tables(run, root):
     run("--dry_blends", "0.5", "0.1", "--dry_blend_methods", "s")
-    text = (root / "RESULTS.md").read_text()
+    text = (root / "exp/RESULTS.md").read_text()
     blends = text[text.index("## Dry blends") : text.index("## TS0")]
     names = [line.split("|")[1] for line in blends.splitlines() if line[:1] == "|"]
     assert names[2:] == ["s", "s+0.1x", "s+0.5x"]
@@ -352,11 +359,12 @@ def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
     rows = run()
     assert rows["s", "ts1_01"]["word_deletions"] == "1"
     assert rows["s", "ts3_01"]["word_insertions"] == "2"
-    assert "33% WER on the clean row, above 15%" in (root / "RESULTS.md").read_text()
+    text = (root / "exp/RESULTS.md").read_text()
+    assert "33% WER on the clean row, above 15%" in text
     assert transcribe("good", "One, two THREE") == 20
     assert transcribe("good", "not asked again") == 0
     run()
-    text = (root / "RESULTS.md").read_text()
+    text = (root / "exp/RESULTS.md").read_text()
     assert "above 15%" not in text
     assert "|0.0 [0.0, 0.0]|0.0 [0.0, 0.0]|" in text[text.index("WER %") :]
     # Three words in each 1.5 s without the target: 120 a minute.

@@ -33,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dry_blend_methods", nargs="*", default=[], help="systems; default: the last")
     add("--nj", type=int, default=2, help="processes")
     add("--scores", default="scores.csv", help="file of --expdir to write")
-    add("--results", type=Path, default=Path("RESULTS.md"), help="file to write")
+    add("--results", type=Path, help="file to write; default: RESULTS.md in EXPDIR")
     add("--command", help="what RESULTS.md names as the command; default: this one")
     add(
         "--training_mix",
@@ -82,8 +82,10 @@ def main(argv: list[str] | None = None) -> None:
     mix = args.training_mix or training_mix(
         read_json(args.dumpdir.parent / OPTIONS_FILE)
     )
-    write_results(scores, systems, args.results, command, mix)
-    print(f"scores: {scores}; tables: {args.results}")
+    # Never the current folder's: in egs2_recipe that is the project's own record.
+    results = args.results or args.expdir / "RESULTS.md"
+    write_results(scores, systems, results, command, mix)
+    print(f"scores: {scores}; tables: {results}")
 
 
 if __name__ == "__main__":
