@@ -31,7 +31,7 @@ from espnet_pse_kd.cli.main import Parser
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.progress import progress
-from espnet_pse_kd.recipe.training import git_commit
+from espnet_pse_kd.recipe.checkout import git_commit
 
 RESULTS, PAGE = ROOT / "benchmarks/results.json", ROOT / "docs/benchmarks.md"
 QUICK = ENVS / "quick"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.recipe import jobs, training
+from espnet_pse_kd.recipe import checkout, jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
 
 ROOT = Path(__file__).parents[1]
@@ -364,3 +365,20 @@ def test_run_refuses_a_folder_in_use(tmp_path):
 def test_every_yaml_of_conf_is_a_mapping():
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert isinstance(yaml.safe_load(path.read_text()), dict), path
+
+
+def test_only_the_package_s_own_checkout_gives_the_commit(tmp_path, monkeypatch):
+    """Of a package that is installed below another repository, nothing is known."""
+    package = tmp_path / "venv" / "espnet_pse_kd"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(checkout.espnet_pse_kd, "__file__", f"{package}/__init__.py")
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for folder, known in ((tmp_path, False), (package.parent, True)):
+        git = ["git", "-C", str(folder), *who]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        subprocess.run([*git, "commit", "--allow-empty", "-qm", "one"], check=True)
+        assert bool(checkout.git_commit()) == known
+        assert bool(checkout.git("rev-parse", "HEAD")) == known
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert checkout.git_commit() is None

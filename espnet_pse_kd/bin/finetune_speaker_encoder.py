@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from espnet_pse_kd.kaldi import atomic_open
-    from espnet_pse_kd.recipe.training import git_commit, split_of
+    from espnet_pse_kd.recipe.checkout import git_commit
+    from espnet_pse_kd.recipe.training import split_of
     from espnet_pse_kd.speaker.robust import Batches, Options, finetune, read_pairs
 
     if args.threads:

@@ -457,7 +457,7 @@ def write_report(
         {
             "command": command,
             "notes": results.NOTES,
-            "environment": results.environments(Path(__file__).parent),
+            "environment": results.environments(),
             "operating": figures.operating_figure(panels, colour) if panels else "",
             "main": main_table(scores),
             "differences": results.difference_tables(scores),

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe.checkout import git_commit
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.recipe.vectors import encoder_of
 from espnet_pse_kd.simulation.dataset import its_set
@@ -421,14 +421,3 @@ def _run(one: Training, backend: Backend, threads: int) -> int:
     ]
     record = {**one.record, "version": __version__, "commit": git_commit()}
     return jobs.run(one.exp, log, command, record)
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that this runs from; None outside of one."""
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    return result.stdout.strip() or None
