@@ -721,6 +721,77 @@ def test_enhance_writes_resumes_and_keeps_the_level(dump, student):
     assert outputs[0].is_file() and outputs[1].stat().st_mtime_ns == kept
 
 
+def enhanced_by(student, dump, *options):
+    """Enhance with the options; the outputs' modification times and samples."""
+    words = ["--exp", str(student), "--sets", "test_ts2", "--dump_dir", str(dump)]
+    enhance.main([*words, *options])
+    outputs = sorted((student / "enhanced_test_ts2" / "wav").glob("*.wav"))
+    return [path.stat().st_mtime_ns for path in outputs], [*map(read_audio, outputs)]
+
+
+@pytest.fixture
+def other_checkpoint(student):
+    """A checkpoint beside the best one, older than all that is enhanced."""
+    path = student / "older.pth"
+    state = torch.load(student / "valid.loss.best.pth", weights_only=True)
+    torch.save({key: 0.9 * value for key, value in state.items()}, path)
+    os.utime(path, (0, 0))
+    return path.name
+
+
+def test_another_checkpoint_enhances_again(dump, student, other_checkpoint):
+    """Even an older one: times tell nothing of what the outputs were made with."""
+    before = enhanced_by(student, dump)
+    after = enhanced_by(student, dump, "--model_file", other_checkpoint)
+    assert not any(map(np.array_equal, before[1], after[1]))
+    again = enhanced_by(student, dump)
+    assert all(map(np.array_equal, before[1], again[1]))
+    (student / "valid.loss.best.pth").touch()
+    assert enhanced_by(student, dump)[0] == again[0]
+
+
+def test_an_interrupted_change_of_checkpoint_resumes(
+    dump, student, other_checkpoint, monkeypatch
+):
+    before = enhanced_by(student, dump)
+    write = enhance.write_audio
+
+    def once(path, *arguments):
+        write(path, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(enhance, "write_audio", once)
+    with pytest.raises(KeyboardInterrupt):
+        enhanced_by(student, dump, "--model_file", other_checkpoint)
+    monkeypatch.undo()
+    [first] = (student / "enhanced_test_ts2" / "wav").glob("*.wav")
+    kept = first.stat().st_mtime_ns
+    times, after = enhanced_by(student, dump, "--model_file", other_checkpoint)
+    assert first.stat().st_mtime_ns == kept and len(times) == 2
+    assert not any(map(np.array_equal, before[1], after))
+
+
+def test_outputs_from_before_the_stamps_are_kept_if_none_is_older(dump, student):
+    times, _ = enhanced_by(student, dump)
+    stamp = student / "enhanced_test_ts2" / enhance.STAMP
+    text = stamp.read_text()
+    stamp.unlink()
+    assert enhanced_by(student, dump)[0] == times
+    assert stamp.read_text() == text
+    # Written again by stage 3, while no clip's vector changed.
+    clip = dump / "enroll/test/vectors/a.npy"
+    clip.parent.mkdir(exist_ok=True)
+    clip.touch()
+    os.utime(clip, (0, 0))
+    (dump / "enroll/test/vectors.npz").touch()
+    stamp.unlink()
+    assert enhanced_by(student, dump)[0] == times
+    clip.unlink()
+    stamp.unlink()
+    (student / "config.yaml").touch()
+    assert min(enhanced_by(student, dump)[0]) > max(times)
+
+
 def test_pack_is_loaded_by_stock_classes(student, dump, tmp_path, monkeypatch):
     from espnet2.bin.enh_tse_inference import SeparateSpeech
 

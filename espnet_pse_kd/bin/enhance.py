@@ -1,15 +1,16 @@
 """Stage 6: enhance simulated sets with a trained student.
 
 Writes float32 WAVs, unscaled, and ``spk1.scp`` to EXP/enhanced_SET. Resumes where it
-was interrupted; a file is written again only if the model, the enrolment or the mixture
-is newer.
+was interrupted; a file is written again only if its mixture is newer, or if the set's
+files were made with another model, configuration or enrolment.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +19,15 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
 from espnet_pse_kd.enrolment import EnrolmentVectors
 from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.kaldi import read_table, same_keys, write_table
+from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys, write_table
 from espnet_pse_kd.progress import progress
+from espnet_pse_kd.recipe.trials import fingerprint, read_json
 
 if TYPE_CHECKING:
     from espnet2.enh.espnet_model_tse import ESPnetExtractionModel
+
+STAMP = "enhanced.json"
+"""File of EXP/enhanced_SET with the digest of what its outputs were made from."""
 
 
 class Job(NamedTuple):
@@ -83,8 +88,47 @@ def _vectors(dump_dir: Path, name: str) -> Path:
     return dump_dir / "enroll" / name.partition("_")[0] / "vectors.npz"
 
 
+def _newest_vector(dump_dir: Path, name: str) -> Path:
+    """The file that tells when a set's vectors changed last.
+
+    That of a single clip, or the table where there are none: stage 3 writes the table
+    anew at every run.
+    """
+    table = _vectors(dump_dir, name)
+    clips = (table.parent / "vectors").glob("*.npy")
+    return max(clips, key=lambda path: path.stat().st_mtime_ns, default=table)
+
+
+def claim(folder: Path, digest: str, jobs: Sequence[Job], older: list[Path]) -> None:
+    """Make a set's folder that of one model: outputs of another are removed.
+
+    Outputs without a stamp, from before there were any, are taken over as they are if
+    all are there and none is older than what it was made from.
+
+    Args:
+        folder: ``enhanced_SET``, which gets the stamp.
+        digest: of all that the outputs depend on.
+        jobs: all of the set.
+        older: files that no unstamped output may be older than.
+
+    Raises:
+        UserError: a mixture is missing.
+    """
+    stamp = folder / STAMP
+    found = read_json(stamp).get("inputs")
+    if found == digest:
+        return
+    if found is not None or not all(is_done(job, older) for job in jobs):
+        # Until they are gone the other model's stamp stays: whatever an interruption
+        # leaves behind is never taken for this model's.
+        for job in jobs:
+            job.output.unlink(missing_ok=True)
+    with atomic_open(stamp) as file:
+        json.dump({"inputs": digest}, file)
+
+
 def is_done(job: Job, inputs: list[Path]) -> bool:
-    """Whether a job's output is there and no older than what it depends on."""
+    """Whether a job's output is there, no older than ``inputs`` and its mixture."""
     if not job.mixture.is_file():
         raise UserError(f"{job.mixture}: no such audio file; run stage 2 again")
     if not job.output.is_file():
@@ -131,10 +175,20 @@ def enhance_sets(
     from espnet_pse_kd.espnet.loading import load_student
 
     device = "cuda" if args.ngpu else "cpu"
+    own = [model_file, exp / "config.yaml"]
     model = load_student(exp / "config.yaml", model_file, device)
     for name, jobs in plans.items():
-        inputs = [model_file, _vectors(args.dump_dir, name)]
-        todo = [job for job in jobs.values() if not is_done(job, inputs)]
+        voices = [
+            _vectors(args.dump_dir, name),
+            args.dump_dir / "raw" / name / "enroll_id",
+        ]
+        claim(
+            exp / f"enhanced_{name}",
+            fingerprint([*own, *voices], {}),
+            list(jobs.values()),
+            [*own, _newest_vector(args.dump_dir, name)],
+        )
+        todo = [job for job in jobs.values() if not is_done(job, [])]
         times = list(run(model, todo, f"enhancing {name} with {exp.name}"))
         if times:
             spent, audio = np.sum(times, axis=0)
