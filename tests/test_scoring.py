@@ -13,6 +13,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.recipe import asr_scoring, results, scoring, voices
+from espnet_pse_kd.recipe.lock import exclusive
 from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
 from espnet_pse_kd.recipe.trials import (
     REFERENCE_ROWS,
@@ -190,6 +191,35 @@ def test_an_interrupted_set_goes_on(run, root, monkeypatch):
     assert run() == whole
     assert calls == ["ts2_00", "ts2_01", "ts2_01"]
     assert not partial.exists()
+
+
+def test_what_is_scored_outlives_a_kill_while_it_is_written_again(
+    tmp_path, monkeypatch
+):
+    partial = tmp_path / ".scores.partial.jsonl"
+    partial.write_text('{"inputs": "same"}\n{"uid": "a"}\n{"uid": "b"}\n')
+    before = partial.read_text()
+    write = json.dumps
+
+    def is_killed(line):
+        if line.get("uid") == "b":
+            raise KeyboardInterrupt
+        return write(line)
+
+    monkeypatch.setattr(scoring.json, "dumps", is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        scoring._resume(partial, "same", {}, [], None, 1, "scores")
+    assert partial.read_text() == before
+
+
+def test_two_runs_do_not_score_one_row_at_once(run, root, capsys):
+    folder = root / "exp" / EXPERIMENT / "enhanced_test_ts2"
+    with exclusive(folder, "scoring"), pytest.raises(SystemExit) as status:
+        run()
+    assert status.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{folder.relative_to(root)}: another scoring writes into it" in error
+    assert len(run()) == 5 * 8
 
 
 def test_missing_and_misfit_outputs(run, root, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import json
 import re
 import subprocess
@@ -13,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.recipe.lock import exclusive
 
 _POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LINES = 15.0
@@ -109,21 +108,14 @@ def run(exp: Path, log: Path, command: Sequence[str], record: dict[str, Any]) ->
     Raises:
         UserError: another training writes into ``exp``.
     """
-    exp.mkdir(parents=True, exist_ok=True)
     offset = log.stat().st_size if log.exists() else 0
-    with open(exp / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{exp}: another training writes into it; wait for it or end it"
-            ) from None
+    with exclusive(exp, "training") as lock:
         before = _previous(exp)
         start = time.monotonic()
         started = _now()
         process = subprocess.Popen(
             list(command),
-            pass_fds=(lock.fileno(),),
+            pass_fds=(lock,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # it goes to the log
         )

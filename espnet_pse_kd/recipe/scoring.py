@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 import espnet_pse_kd.metrics
+from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.metrics import quality
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.recipe.lock import exclusive
 from espnet_pse_kd.recipe.trials import (
     Signals,
     System,
@@ -114,7 +116,8 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
         Whether there was anything to do.
 
     Raises:
-        UserError: inputs are missing, unreadable or do not fit together.
+        UserError: inputs are missing, unreadable or do not fit together, or another
+            process scores the row on this set.
     """
     return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
 
@@ -148,24 +151,26 @@ def _measure(
     version = _VERSIONS[name]()
     inputs = _inputs(trials, outputs, dumpdir / test_set, version, system.dry)
     wanted = trials if count is None else _dnsmos_trials(trials, count)
-    stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
-    done: dict[str, dict[str, Any]] = {}
-    if final.is_file() and read_json(stamp).get("inputs") == inputs:
-        done = {row["uid"]: row for row in read_csv(final)}
-        if all(trial.uid in done for trial in wanted):
-            return False
-    else:
-        stamp.unlink(missing_ok=True)  # from here on the old scores no longer count
     row = system.name if system.is_reference else None
     jobs = [Job(trial, row, outputs.get(trial.uid), system.dry) for trial in wanted]
-    partial = folder / f".{name}.partial.jsonl"
-    label = f"{name} of {system.name} {test_set}"
-    done = _resume(partial, inputs, done, jobs, function, nj, label)
-    seed = "" if system.seed is None else system.seed
-    head = {"system": system.name, "seed": seed, "set": test_set}
-    write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
-    stamp.write_text(json.dumps({"inputs": inputs}) + "\n", encoding="utf-8")
-    partial.unlink()
+    stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
+    with exclusive(folder, "scoring"):
+        done: dict[str, dict[str, Any]] = {}
+        if final.is_file() and read_json(stamp).get("inputs") == inputs:
+            done = {row["uid"]: row for row in read_csv(final)}
+            if all(trial.uid in done for trial in wanted):
+                return False
+        else:
+            stamp.unlink(missing_ok=True)  # from here on the old scores do not count
+        partial = folder / f".{name}.partial.jsonl"
+        label = f"{name} of {system.name} {test_set}"
+        done = _resume(partial, inputs, done, jobs, function, nj, label)
+        seed = "" if system.seed is None else system.seed
+        head = {"system": system.name, "seed": seed, "set": test_set}
+        write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
+        with atomic_open(stamp) as file:
+            json.dump({"inputs": inputs}, file)
+        partial.unlink(missing_ok=True)
     return True
 
 
@@ -220,12 +225,11 @@ def _resume(
     """Score the jobs that neither ``done`` nor ``partial`` holds; rows by trial."""
     done = {**_read_partial(partial, inputs), **done}
     left = [job for job in jobs if job.trial.uid not in done]
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(json.dumps({"inputs": inputs}) + "\n")
-        for row in done.values():
-            file.write(json.dumps(row) + "\n")
-        file.flush()
+    # In one move: what an earlier run has scored must outlive a kill at this moment.
+    with atomic_open(partial) as file:
+        for line in ({"inputs": inputs}, *done.values()):
+            file.write(json.dumps(line) + "\n")
+    with open(partial, "a", encoding="utf-8") as file:
         for row in parallel_map(function, left, nj, label):
             done[row["uid"]] = row
             file.write(json.dumps(row) + "\n")
