@@ -12,7 +12,7 @@ from espnet_pse_kd.enrolment import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.metrics.intrusive import score_signals
-from espnet_pse_kd.recipe import asr_scoring, results, scoring, voices
+from espnet_pse_kd.recipe import asr_scoring, results, scoring, trials, voices
 from espnet_pse_kd.recipe.lock import exclusive
 from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
 from espnet_pse_kd.recipe.trials import (
@@ -374,31 +374,90 @@ def test_speakers_without_direction_are_not_alike():
     assert math.isnan(voices.similarity(directions, "anna", "none"))
 
 
-def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
+def transcribe(root, words, model="asr"):
+    """Score an ASR that hears ``words`` everywhere; how many files that wrote."""
     systems = reference_systems(root / "exp")
     systems += find_systems(root / "exp", score.TEST_SETS)
+    return asr_scoring.score_words(
+        systems,
+        score.TEST_SETS,
+        root / "dump" / "raw",
+        model,
+        lambda: lambda signals: [words] * len(signals),
+    )
 
-    def transcribe(name, words):
-        def load():
-            return lambda signals: [words] * len(signals)
 
-        dump = root / "dump" / "raw"
-        return asr_scoring.score_words(systems, score.TEST_SETS, dump, name, load)
-
-    assert transcribe("poor", "one two") == 20
+def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
+    assert transcribe(root, "one two", "poor") == 20
     rows = run()
     assert rows["s", "ts1_01"]["word_deletions"] == "1"
     assert rows["s", "ts3_01"]["word_insertions"] == "2"
     text = (root / "exp/RESULTS.md").read_text()
     assert "33% WER on the clean row, above 15%" in text
-    assert transcribe("good", "One, two THREE") == 20
-    assert transcribe("good", "not asked again") == 0
+    assert transcribe(root, "One, two THREE", "good") == 20
+    assert transcribe(root, "not asked again", "good") == 0
     run()
     text = (root / "exp/RESULTS.md").read_text()
     assert "above 15%" not in text
     assert "|0.0 [0.0, 0.0]|0.0 [0.0, 0.0]|" in text[text.index("WER %") :]
     # Three words in each 1.5 s without the target: 120 a minute.
     assert "|120.0 [120.0, 120.0]|" in text[text.index("## TS3") :]
+
+
+def test_word_errors_of_other_audio_are_left_out(run, root, capsys):
+    transcribe(root, "one two")
+    before = run()
+    assert "warning" not in capsys.readouterr().err
+    write_outputs(root, "ts2", lambda x: x.interferer)
+    after = run()
+    heard = {key for key in before if before[key]["word_errors"]}
+    left_out = {key for key in heard if not after[key]["word_errors"]}
+    assert left_out == {("s", "ts2_00"), ("s", "ts2_01")}
+    [line] = [x for x in capsys.readouterr().err.splitlines() if "warning" in x]
+    assert "enhanced_test_ts2/asr.csv (1 in all): word errors of other audio" in line
+    assert transcribe(root, "one two") == 1
+    assert {key for key, row in run().items() if row["word_errors"]} == heard
+
+
+def test_stamps_of_word_errors_without_audio_are_taken_over(run, root):
+    transcribe(root, "one two")
+    stamp = root / "exp" / EXPERIMENT / "enhanced_test_ts2/asr.json"
+    whole = json.loads(stamp.read_text())
+    stamp.write_text(json.dumps({"inputs": whole["inputs"]}))
+    assert transcribe(root, "never heard") == 0
+    assert json.loads(stamp.read_text()) == whole
+    stamp.unlink()
+    assert transcribe(root, "heard") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "rated"),
+    [
+        (trials.oracle, 2 * 4, {"wiener", "root_wiener"}),
+        (trials.stft, 2 * 4, {"wiener", "root_wiener"}),
+        (asr_scoring.recognition, 5 * 4, set()),
+    ],
+    ids=["oracle", "stft", "recognition"],
+)
+def test_a_mended_source_scores_again(
+    root, tmp_path, monkeypatch, module, words, rated
+):
+    systems = reference_systems(root / "exp")
+    systems += find_systems(root / "exp", ["test_ts2"])
+    monkeypatch.setattr(scoring.quality, "dnsmos", lambda clip: {"ovrl": 1.0})
+
+    def again():
+        again = transcribe(root, "one two")
+        raw = root / "dump" / "raw"
+        done = {s.name for s in systems if scoring.score_dnsmos(s, "test_ts2", raw, 1)}
+        return again, done
+
+    assert again() == (20, {*REFERENCE_ROWS, "s"})
+    assert again() == (0, set())
+    mended = tmp_path / "mended.py"
+    mended.write_text("# another way")
+    monkeypatch.setattr(module, "__file__", str(mended))
+    assert again() == (words, rated)
 
 
 def test_dnsmos_joins_its_trials_and_methods(run, root, monkeypatch):

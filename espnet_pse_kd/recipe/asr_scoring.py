@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from espnet_pse_kd.kaldi import atomic_open, read_table
-from espnet_pse_kd.metrics.recognition import word_errors
+from espnet_pse_kd.metrics import recognition
 from espnet_pse_kd.recipe.asr import Recognizer, transcribe
 from espnet_pse_kd.recipe.trials import (
     System,
@@ -22,8 +23,11 @@ from espnet_pse_kd.recipe.trials import (
     load_trials,
     read_estimate,
     read_json,
+    row_sources,
     write_csv,
 )
+
+WORDS, STAMP = "asr.csv", "asr.json"
 
 
 def score_words(
@@ -59,9 +63,13 @@ def score_words(
             if not system.is_reference and not (folder / "spk1.scp").is_file():
                 continue
             outputs = enhanced(system, test_set, trials)
-            inputs = _inputs(chosen, outputs, texts, model)
-            stamp = folder / "asr.json"
-            if read_json(stamp).get("inputs") == inputs:
+            state = _state(chosen, outputs, texts)
+            wanted = {
+                "inputs": fingerprint([], {**state, "model": model}),
+                "audio": _audio(system, state),
+            }
+            stamp = folder / STAMP
+            if _is_current(stamp, wanted):
                 continue
             loaded = loaded or recognizer()
             label = f"transcribing {system.name} {test_set}"
@@ -69,11 +77,44 @@ def score_words(
             heard = transcribe(loaded, signals, len(chosen), label)
             rows = [_row(trial.uid, texts[trial.uid], heard) for trial in chosen]
             stamp.unlink(missing_ok=True)
-            write_csv(folder / "asr.csv", rows)
-            with atomic_open(stamp) as file:
-                json.dump({"inputs": inputs}, file)
+            write_csv(folder / WORDS, rows)
+            _write(stamp, wanted)
             written += 1
     return written
+
+
+def words_fit(system: System, test_set: str, dumpdir: Path) -> bool:
+    """Whether the ``asr.csv`` of a row and set is of its present audio, by any ASR.
+
+    Args:
+        system: the row.
+        test_set: folder of ``dumpdir``.
+        dumpdir: ``dump/raw``.
+
+    Raises:
+        UserError: audio or tables are missing.
+    """
+    trials = load_trials(dumpdir / test_set)
+    texts = _references(dumpdir / test_set, trials)
+    chosen = [trial for trial in trials if trial.uid in texts]
+    state = _state(chosen, enhanced(system, test_set, trials), texts)
+    found = read_json(system.scores(test_set) / STAMP).get("audio")
+    return bool(found == _audio(system, state))
+
+
+def _is_current(stamp: Path, wanted: Mapping[str, str]) -> bool:
+    """Whether a finished ``asr.csv`` is of what is ``wanted``."""
+    found = read_json(stamp)
+    if found == {"inputs": wanted["inputs"]}:
+        # From before the audio had an entry of its own: it need not be heard again.
+        _write(stamp, wanted)
+        return True
+    return found == wanted
+
+
+def _write(stamp: Path, content: Mapping[str, str]) -> None:
+    with atomic_open(stamp) as file:
+        json.dump(content, file)
 
 
 def _references(folder: Path, trials: Sequence[Trial]) -> dict[str, str]:
@@ -84,17 +125,20 @@ def _references(folder: Path, trials: Sequence[Trial]) -> dict[str, str]:
     return {**{k: v for k, v in texts.items() if k in known}, **silent}
 
 
-def _inputs(
-    trials: Sequence[Trial], outputs: dict[str, str], texts: dict[str, str], model: str
-) -> str:
+def _state(
+    trials: Sequence[Trial], outputs: dict[str, str], texts: dict[str, str]
+) -> dict[str, Any]:
     simulated = [p for t in trials for p in (t.mixture, t.target)]
-    options = {
+    return {
         "texts": texts,
-        "model": model,
         "simulated": audio_state(simulated),
         "outputs": audio_state([outputs[t.uid] for t in trials] if outputs else []),
     }
-    return fingerprint([], options)
+
+
+def _audio(system: System, state: Mapping[str, Any]) -> str:
+    """Digest of all but the ASR: what is heard, said, and how errors are counted."""
+    return fingerprint([str(recognition.__file__), *row_sources(system)], state)
 
 
 def _signals(
@@ -109,7 +153,7 @@ def _signals(
 
 
 def _row(uid: str, reference: str, heard: dict[str, str]) -> dict[str, object]:
-    counts = word_errors(reference, heard[uid])
+    counts = recognition.word_errors(reference, heard[uid])
     return {
         "uid": uid,
         "words": counts.words,

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.metrics import quality
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.recipe.asr_scoring import WORDS, words_fit
 from espnet_pse_kd.recipe.lock import exclusive
 from espnet_pse_kd.recipe.trials import (
     Signals,
@@ -34,6 +36,7 @@ from espnet_pse_kd.recipe.trials import (
     read_csv,
     read_estimate,
     read_json,
+    row_sources,
     write_csv,
 )
 from espnet_pse_kd.recipe.voices import add_similarity, vectors_file
@@ -148,7 +151,7 @@ def _measure(
     folder = system.scores(test_set)
     trials = load_trials(dumpdir / test_set)
     outputs = enhanced(system, test_set, trials)
-    version = _VERSIONS[name]()
+    version = _version(name, system)
     inputs = _inputs(trials, outputs, dumpdir / test_set, version, system.dry)
     wanted = trials if count is None else _dnsmos_trials(trials, count)
     row = system.name if system.is_reference else None
@@ -197,20 +200,18 @@ def _inputs(
     return fingerprint([folder / "trials.jsonl", folder / "utt2scenario"], options)
 
 
+def _version(name: str, system: System) -> str:
+    """Digest of the code that decides the numbers, so that a mended metric rescores."""
+    if name == "scores":  # the oracle rows' code is among that of the metrics
+        return _metrics_version()
+    return fingerprint([str(quality.__file__), *row_sources(system)], {})
+
+
 @functools.cache
 def _metrics_version() -> str:
-    """Digest of the code that decides the numbers, so that a mended metric rescores."""
     package = Path(espnet_pse_kd.metrics.__file__).parent
     sources = [*package.glob("*.py"), package.parent / "stft.py"]
     return fingerprint(sorted([*sources, package.parent / "activity.py"]), {})
-
-
-@functools.cache
-def _dnsmos_version() -> str:
-    return fingerprint([quality.__file__], {})
-
-
-_VERSIONS = {"scores": _metrics_version, "dnsmos": _dnsmos_version}
 
 
 def _resume(
@@ -266,7 +267,8 @@ def score_all(
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
     DNSMOS and, where ``asr.csv`` (see `recipe.asr_scoring`) lies beside a
-    ``scores.csv``, word errors join the rows. How alike the voices are joins them as
+    ``scores.csv``, word errors join the rows; those of other audio than the present
+    are left out, with a warning. How alike the voices are joins them as
     well: it is a fact of the speakers, not of an output, so that it needs no scoring.
     Dry blends get no DNSMOS.
 
@@ -287,6 +289,7 @@ def score_all(
     trained = [s for s in systems if not s.is_reference and not s.dry]
     names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
     rows: list[dict[str, str]] = []
+    stale: list[Path] = []
     for system in systems:
         rated = system.is_reference or (
             not system.dry and (system.name in names or not dnsmos_methods)
@@ -303,8 +306,19 @@ def score_all(
                 score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj)
                 subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
                 own = _join(own, folder / "dnsmos.csv", subset)
-            rows += _join(own, folder / "asr.csv")
+            words = folder / WORDS
+            if words.is_file() and not words_fit(system, test_set, dumpdir):
+                stale.append(words)
+            else:
+                own = _join(own, words)
+            rows += own
     write_csv(output, rows)
+    if stale:
+        print(
+            f"warning: {stale[0]} ({len(stale)} in all): word errors of other audio "
+            "are left out; run python -m espnet_pse_kd.bin.asr_score",
+            file=sys.stderr,
+        )
 
 
 def _join(

@@ -18,13 +18,15 @@ from typing import IO, Any
 
 import numpy as np
 
+from espnet_pse_kd import stft
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys
-from espnet_pse_kd.metrics.oracle import oracle_wiener
+from espnet_pse_kd.metrics import oracle
 
 REFERENCE_ROWS = ("noisy", "clean", "wiener", "root_wiener")
 """Rows of every table that need no system: input, target, and two oracle masks."""
+_ORACLE_ROWS = ("wiener", "root_wiener")
 _TABLES = ("wav.scp", "spk1.scp", "interf1.scp", "utt2scenario")
 _EXPERIMENT = re.compile(
     r"pse_(?P<config>.+?)_"
@@ -156,7 +158,15 @@ def estimate(row: str, signals: Signals) -> np.ndarray:
         return signals.mixture
     if row == "clean":
         return signals.target
-    return oracle_wiener(signals.target, signals.mixture, root=row == "root_wiener")
+    root = row == "root_wiener"
+    return oracle.oracle_wiener(signals.target, signals.mixture, root)
+
+
+def row_sources(system: System) -> list[str]:
+    """Files of the code that makes a row's audio: of an oracle mask, otherwise none."""
+    if not system.is_reference or system.name not in _ORACLE_ROWS:
+        return []
+    return [str(oracle.__file__), str(stft.__file__)]
 
 
 def read_estimate(path: str, length: int) -> np.ndarray:
