@@ -195,14 +195,25 @@ has_method() {
     [[ " ${methods} " == *" $1 "* ]] ||
         compgen -G "${expdir}/pse_*_$1_seed*" >/dev/null
 }
+# Whether stage 7 is to find outputs of method $1: of this run, or of an earlier one.
+is_scored() {
+    local test_set
+    # With --download_model no method is trained.
+    [ -n "${download_model}" ] || [[ " ${methods} " != *" $1 "* ]] || return 0
+    for test_set in ${test_sets}; do
+        ! compgen -G "${expdir}/pse_*_$1_seed*/enhanced_${test_set}/spk1.scp" >/dev/null ||
+            return 0
+    done
+    return 1
+}
 for list in methods dry_blend_methods dnsmos_methods; do
-    # What the preset names is left out where other methods were asked for.
+    # What the preset names is left out where it is not scored.
     from_preset=false
     [[ ${preset_lists} != *"|${list}=${!list}|"* ]] || from_preset=true
     names=" ${!list} "
     kept=
     for name in ${names// best / ${best} }; do
-        ! "${from_preset}" || has_method "${name}" || continue
+        ! "${from_preset}" || is_scored "${name}" || continue
         kept+="${kept:+ }${name}"
     done
     printf -v "${list}" %s "${kept}"

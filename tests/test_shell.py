@@ -166,6 +166,36 @@ def test_a_preset_s_lists_follow_the_methods(tmp_path):
     assert refused.stderr.startswith("error: --dnsmos_methods b2: choose from b1")
 
 
+@pytest.mark.parametrize(
+    ("choice", "kept"),
+    [
+        ("--methods s", "--dnsmos_methods b2 s --dry_blends 0.1 0.2"),
+        ("--download_model ./x", "--dnsmos_methods b2 --dry_blends 0.1 0.2"),
+    ],
+)
+def test_of_a_preset_s_lists_only_what_the_sets_have_is_scored(choice, kept, tmp_path):
+    """An earlier run trained b1 and enhanced other sets with it, b2 also this one."""
+    exp, dump = tmp_path / "exp", tmp_path / "dump"
+    for method, name in (("b1", "test_ts0"), ("b2", "dev_ts0")):
+        folder = exp / f"pse_net_{method}_seed0/enhanced_{name}"
+        folder.mkdir(parents=True)
+        (folder / "spk1.scp").touch()
+    (dump / "raw/dev_ts0").mkdir(parents=True)
+    (dump / "raw/dev_ts0/wav.scp").touch()
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(
+        "#!/bin/bash\n"
+        f'case "$*" in *bin.train*--check) exec {sys.executable} "$@" ;; esac\n'
+        f'echo "$@" >>{calls}\n'
+    )
+    python.chmod(0o755)
+    words = f"--preset tradeoff --stage 7 --stop_stage 7 --test_sets dev_ts0 {choice}"
+    folders = ("--expdir", str(exp), "--dumpdir", str(dump), "--python", str(python))
+    result = run_sh(*folders, *shlex.split(words))
+    assert result.returncode == 0, result.stderr
+    assert f"{kept} --dry_blend_methods b2" in calls.read_text()
+
+
 def test_help_names_every_option():
     text = run_sh("--help").stdout
     script = (RECIPE / "pse.sh").read_text()
