@@ -107,13 +107,14 @@ def _downloaded(tag: str) -> Path:
 def _exported(source: Path) -> Path:
     """The ONNX file of a PyTorch network, made now if it is not in the cache.
 
-    Its speaker encoder stands beside it, unless it is one of ESPnet's.
+    Its speaker encoder stands beside it, unless it is one of ESPnet's: the network is
+    written last, so that an interrupted conversion is done again.
     """
     student = cache_folder() / _digest(source) / STUDENT
     if student.is_file():
         return student
     try:
-        from espnet_pse_kd.export import export_bundle, load_student
+        from espnet_pse_kd.export import load_student, write_student
         from espnet_pse_kd.speaker import OFFLINE_NAMES
     except ModuleNotFoundError as error:
         raise UserError(
@@ -121,10 +122,10 @@ def _exported(source: Path) -> Path:
             "pip install 'espnet_pse_kd[train]'"
         ) from None
     # It may be another than the package's.
-    _, info = load_student(source)
+    network, info = load_student(source)
     offline = info.speaker_encoder in OFFLINE_NAMES
     encoder = student.with_name(SPEAKER_ENCODER) if offline else None
-    export_bundle(source, student, encoder)
+    write_student(network, info, student, encoder)
     return student
 
 
@@ -134,7 +135,7 @@ def _digest(source: Path) -> str:
     if source.is_dir():
         kinds = ("*.yaml", "valid.loss.best.pth", "model.pth")
         files = [path for kind in kinds for path in sorted(source.rglob(kind))]
-    digest = hashlib.sha256(f"{__version__} with speaker encoder".encode())
+    digest = hashlib.sha256(f"{__version__} after its speaker encoder".encode())
     for path in files:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

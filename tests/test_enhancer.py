@@ -252,6 +252,35 @@ def test_training_and_zip_give_the_same_as_pytorch(
     np.testing.assert_array_equal(again(mixture, SAMPLE_RATE, profile), output)
 
 
+@pytest.mark.parametrize("moment", ["export_speaker_encoder", "export_student"])
+def test_an_interrupted_conversion_is_no_model(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    from espnet_pse_kd.export import bundle
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def write(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    parts = {
+        "export_speaker_encoder": lambda path, name: write(path),
+        "export_student": lambda network, name, path, encoder: write(path),
+    }
+    for name, part in parts.items():
+        monkeypatch.setattr(bundle, name, interrupt if name == moment else part)
+    with pytest.raises(KeyboardInterrupt):
+        pretrained.find_model(training)
+    monkeypatch.setattr(bundle, moment, parts[moment])
+    files = pretrained.find_model(training)
+    assert files.student.is_file()
+    assert files.speaker_encoder == files.student.with_name("speaker_encoder.onnx")
+
+
 class Code:
     """Unpickling it leaves a file behind."""
 

@@ -1,6 +1,6 @@
 """From trained networks to files that `espnet_pse_kd.runtime` runs without torch."""
 
-from espnet_pse_kd.export.bundle import export_bundle
+from espnet_pse_kd.export.bundle import export_bundle, write_student
 from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
 from espnet_pse_kd.export.quantization import quantize
@@ -15,4 +15,5 @@ __all__ = [
     "load_pvad",
     "load_student",
     "quantize",
+    "write_student",
 ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from torch import nn
+
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.export.checkpoints import load_pvad, load_student
+from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
 from espnet_pse_kd.export.quantization import quantize
 from espnet_pse_kd.export.teachers import (
@@ -26,7 +28,8 @@ def export_bundle(
 ) -> None:
     """Write a student, and what else is named, as ONNX files.
 
-    Everything is read before anything is written.
+    Everything is read before anything is written, and the student is written last:
+    where it is, the others are.
 
     Args:
         source: folder or zip of the student, see `load_student`.
@@ -41,20 +44,48 @@ def export_bundle(
             enrolled voice, or a network cannot be exported.
     """
     network, info = load_student(source)
-    if not info.personalized:
-        raise UserError(
-            f"{source}: it was trained to ignore the enrolled voice (b0); give a "
-            "personalized student"
-        )
+    _check(info, speaker_encoder is not None)
+    if pvad_source is not None and pvad is not None:
+        export_pvad(load_pvad(pvad_source), pvad, info.speaker_encoder)
+    write_student(network, info, student, speaker_encoder, int8)
+
+
+def write_student(
+    network: nn.Module,
+    info: StudentInfo,
+    student: Path,
+    speaker_encoder: Path | None = None,
+    int8: bool = False,
+) -> None:
+    """Write a loaded student, after its speaker encoder if that is named.
+
+    Args:
+        network: see `load_student`.
+        info: of it.
+        student: file to write.
+        speaker_encoder: file to write, None for none.
+        int8: quantize the student.
+
+    Raises:
+        UserError: it was trained to ignore the enrolled voice, or a network cannot be
+            exported.
+    """
+    _check(info, speaker_encoder is not None)
     if speaker_encoder is not None:
-        check_speaker_encoder(info.speaker_encoder)
-    teacher = None if pvad_source is None else load_pvad(pvad_source)
+        export_speaker_encoder(speaker_encoder, info.speaker_encoder)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "student.onnx" if int8 else student
         export_student(network, info.name, fp32, info.speaker_encoder)
         if int8:
             quantize(fp32, student)
-    if speaker_encoder is not None:
-        export_speaker_encoder(speaker_encoder, info.speaker_encoder)
-    if teacher is not None and pvad is not None:
-        export_pvad(teacher, pvad, info.speaker_encoder)
+
+
+def _check(info: StudentInfo, with_encoder: bool) -> None:
+    """Refuse a student, with its speaker encoder or without, that has no use."""
+    if not info.personalized:
+        raise UserError(
+            f"{info.source}: it was trained to ignore the enrolled voice (b0); give a "
+            "personalized student"
+        )
+    if with_encoder:
+        check_speaker_encoder(info.speaker_encoder)
