@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,29 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open
 
 FIELDS = ("ids", "speakers", "sources", "vectors")
+ENCODER_FILE = "speaker_encoder"
+"""Beside the vectors of single clips: the name of the encoder that made them."""
+
+
+def encoder_of(folder: Path) -> str | None:
+    """Name of the encoder whose vectors lie in ``dump/enroll/<split>``, if any do."""
+    note = folder / "vectors" / ENCODER_FILE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
+
+
+def encoder_of_training(config: Mapping[str, Any]) -> str | None:
+    """Name of the encoder whose vectors a personal VAD was trained on.
+
+    Args:
+        config: its configuration. A packed one names the encoder; a training's names
+            its data, which may be elsewhere.
+
+    Returns:
+        the name; None where it cannot be known.
+    """
+    vectors = config.get("train_enroll_vectors")
+    found = encoder_of(Path(vectors).parent) if vectors else None
+    return config.get("speaker_encoder") or found
 
 
 def sample_generator(seed: int, epoch: int, uid: str) -> np.random.Generator:

@@ -17,9 +17,10 @@ from exported import network, seeded, speech, unit_vector
 from torch import Tensor, nn
 
 import espnet_pse_kd
+from espnet_pse_kd.bin.pack import teacher_config
 from espnet_pse_kd.cli.main import main
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.export import load_pvad, load_student, quantize
+from espnet_pse_kd.export import bundle, load_pvad, load_student, quantize
 from espnet_pse_kd.export.bundle import export_bundle
 from espnet_pse_kd.export.graph import write_model
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
@@ -296,18 +297,64 @@ def test_bad_trainings_are_one_line(tmp_path: Path) -> None:
     assert not Path("/tmp/espnet_pse_kd_was_here").exists()
 
 
+def make_pvad(folder: Path, **changes: object) -> Path:
+    """The folder of a trained personal VAD, that of `exported.pvad`."""
+    folder.mkdir()
+    config = {"pvad": "personal_vad", "pvad_conf": exported.PVAD_CONF, **changes}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    own = exported.pvad()[0].state_dict()
+    state = {f"pvad.{key}": value for key, value in own.items()}
+    torch.save(state, folder / "valid.loss.best.pth")
+    return folder
+
+
 def test_load_pvad(tmp_path: Path) -> None:
     pvad, _ = exported.pvad()
-    config = {"pvad": "personal_vad", "pvad_conf": exported.PVAD_CONF}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    state = {f"pvad.{key}": value for key, value in pvad.state_dict().items()}
-    torch.save(state, tmp_path / "valid.loss.best.pth")
-    loaded = load_pvad(tmp_path)
+    loaded, encoder = load_pvad(make_pvad(tmp_path / "vad"))
+    assert encoder is None
     for key, value in loaded.state_dict().items():
         assert torch.equal(value, pvad.state_dict()[key]), key
     with pytest.raises(UserError, match="no training of a personal VAD"):
-        torch.save(state, make_training(tmp_path / "s") / "valid.loss.best.pth")
-        load_pvad(tmp_path / "s")
+        load_pvad(make_training(tmp_path / "s"))
+
+
+def test_a_pvad_is_exported_with_its_own_encoder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was trained on: named by its data, or by what was packed of it."""
+    exports: list[str] = []
+    monkeypatch.setattr(
+        bundle, "export_pvad", lambda net, path, name: exports.append(name)
+    )
+    monkeypatch.setattr(bundle, "export_student", lambda *arguments: None)
+    note = tmp_path / "dump/enroll/train/vectors/speaker_encoder"
+    note.parent.mkdir(parents=True)
+    note.write_text("ge2e\n")
+    data = {"train_enroll_vectors": str(note.parents[1] / "vectors.npz")}
+    trained = make_pvad(tmp_path / "trained", **data)
+    config = teacher_config(yaml.safe_load((trained / "config.yaml").read_text()))
+    assert config["speaker_encoder"] == "ge2e"
+    kept = {key: config[key] for key in ("speaker_encoder", "pvad_conf")}
+    packed = make_pvad(tmp_path / "packed", **kept)
+    silent = make_pvad(tmp_path / "silent")
+    conf = {"speaker_encoder": "ge2e_robust", **CONF}
+    robust = make_training(tmp_path / "robust", extractor_conf=conf)
+    plain = make_training(tmp_path / "plain")
+
+    def export(student: Path, vad: Path) -> None:
+        export_bundle(student, tmp_path / "s.onnx", None, vad, tmp_path / "v.onnx")
+
+    for vad in (trained, packed):
+        with pytest.raises(UserError, match="'ge2e', the student on .* 'ge2e_robust'"):
+            export(robust, vad)
+    with pytest.raises(
+        UserError, match="does not say whose .* 'speaker_encoder: NAME'"
+    ):
+        export(plain, silent)
+    assert exports == []
+    for vad in (trained, packed):
+        export(plain, vad)
+    assert exports == ["ge2e", "ge2e"]
 
 
 def test_command_writes_a_model_that_runs(

@@ -66,7 +66,11 @@ def exp(tmp_path: Path) -> Path:
         ),
         (
             pvad,
-            {"pvad": "personal_vad", "pvad_conf": {"hidden": 8}},
+            {
+                "pvad": "personal_vad",
+                "pvad_conf": {"hidden": 8},
+                "speaker_encoder": "ge2e",
+            },
             PersonalVAD(hidden=8),
             "pvad.",
             "valid.loss.best.pth",

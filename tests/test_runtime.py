@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from test_speaker import voice
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.export import export_pvad
 from espnet_pse_kd.mel import mel_power as torch_mel_power
+from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.runtime import pvad as pvad_module
 from espnet_pse_kd.runtime.features import mel_power, trim_silence
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -580,3 +582,13 @@ def test_pvad_needs_its_encoder() -> None:
     with pytest.raises(UserError, match="speaker encoder 'ge2e', not None; pass that"):
         OnnxPersonalVAD(path)
     assert OnnxPersonalVAD(path, OnnxSpeakerEncoder(exported.speaker_encoder())).classes
+
+
+def test_pvad_without_windows_refuses_another_encoder(
+    encoder: OnnxSpeakerEncoder, tmp_path: Path
+) -> None:
+    path = tmp_path / "pvad.onnx"
+    export_pvad(PersonalVAD("et", hidden=8, layers=1), path, "ge2e_robust")
+    assert OnnxPersonalVAD(path).speaker_encoder == "ge2e_robust"
+    with pytest.raises(UserError, match="'ge2e_robust', not 'ge2e'; pass that"):
+        OnnxPersonalVAD(path, encoder)

@@ -24,8 +24,8 @@ from typing import Any
 
 import yaml
 
+from espnet_pse_kd.enrolment import encoder_of_training
 from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.recipe.vectors import encoder_of
 from espnet_pse_kd.yamls import read_yaml
 
 _BEST = "valid.loss.best.pth"
@@ -80,7 +80,9 @@ def get_parser() -> argparse.ArgumentParser:
 def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a personal VAD's ``config.yaml`` to what running it needs."""
     kept = ("pvad", "pvad_conf", "model_conf", "sample_rate", "version")
-    return {**{key: config.get(key) for key in kept}, "init": None}
+    # The data are not packed: whose vectors it hears is to be said.
+    own = {"speaker_encoder": encoder_of_training(config), "init": None}
+    return {**{key: config.get(key) for key in kept}, **own}
 
 
 def pack_experiment(
@@ -138,8 +140,7 @@ def pack_experiment(
             shutil.copyfile(source, folder / "model.pth")
         text = yaml.safe_dump(reduced, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-        vectors = Path(config.get("train_enroll_vectors") or "")
-        encoder = encoder_of(vectors.parent) or "ge2e"
+        encoder = encoder_of_training(config) or "ge2e"
         usage = usage.format(name=name, encoder=encoder)
         readme = _README.format(name=name, what=what, usage=usage)
         (Path(staging) / "README.md").write_text(readme, encoding="utf-8")

@@ -41,12 +41,15 @@ def export_bundle(
 
     Raises:
         UserError: a source is no training, the student was trained to ignore the
-            enrolled voice, or a network cannot be exported.
+            enrolled voice, the personal VAD hears vectors of another speaker encoder
+            than the student, or a network cannot be exported.
     """
     network, info = load_student(source)
     _check(info, speaker_encoder is not None)
     if pvad_source is not None and pvad is not None:
-        export_pvad(load_pvad(pvad_source), pvad, info.speaker_encoder)
+        teacher, encoder = load_pvad(pvad_source)
+        _check_pvad(pvad_source, encoder, info)
+        export_pvad(teacher, pvad, info.speaker_encoder)
     write_student(network, info, student, speaker_encoder, int8)
 
 
@@ -89,3 +92,19 @@ def _check(info: StudentInfo, with_encoder: bool) -> None:
         )
     if with_encoder:
         check_speaker_encoder(info.speaker_encoder)
+
+
+def _check_pvad(source: str | Path, encoder: str | None, info: StudentInfo) -> None:
+    """Refuse a personal VAD that does not hear the same vectors as the student."""
+    if encoder is None:
+        raise UserError(
+            f"{source}: does not say whose speaker vectors it was trained on, and its "
+            "data are not here; run this from the recipe's folder, or add the line "
+            "'speaker_encoder: NAME' to its config.yaml"
+        )
+    if encoder != info.speaker_encoder:
+        raise UserError(
+            f"{source}: trained on vectors of the speaker encoder {encoder!r}, the "
+            f"student on those of {info.speaker_encoder!r}; give a personal VAD that "
+            "was trained with the student's"
+        )

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.enrolment import encoder_of_training
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
@@ -88,15 +89,20 @@ def load_student(source: str | Path) -> tuple[nn.Module, StudentInfo]:
     return network, info
 
 
-def load_pvad(source: str | Path) -> PersonalVAD:
-    """Load a trained personal VAD; ``source`` and errors as of `load_student`."""
+def load_pvad(source: str | Path) -> tuple[PersonalVAD, str | None]:
+    """Load a trained personal VAD; ``source`` and errors as of `load_student`.
+
+    Returns:
+        The network in evaluation mode, and the name of the speaker encoder whose
+        vectors it was trained on, None where nothing says it.
+    """
     source = Path(source)
     config, state = _read_training(source)
     if "pvad" not in config:
         raise UserError(f"{source}: no training of a personal VAD; give another folder")
     pvad = _build(source, PersonalVAD, config.get("pvad_conf") or {})
     _fill(pvad, state, _PVAD, source)
-    return pvad
+    return pvad, encoder_of_training(config)
 
 
 def _build(source: Path, network_class: type[M], conf: Mapping[str, Any]) -> M:

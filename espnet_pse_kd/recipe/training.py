@@ -16,13 +16,13 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd import __version__
+from espnet_pse_kd.enrolment import encoder_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.checkout import git_commit
 from espnet_pse_kd.recipe.methods import Method, merge
-from espnet_pse_kd.recipe.vectors import encoder_of
 from espnet_pse_kd.simulation.dataset import its_set
 from espnet_pse_kd.yamls import read_yaml
 

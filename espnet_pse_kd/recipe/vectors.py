@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.audio import read_audio
-from espnet_pse_kd.enrolment import EnrolmentVectors
+from espnet_pse_kd.enrolment import ENCODER_FILE, EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys, write_table
 from espnet_pse_kd.progress import parallel_map
@@ -23,7 +23,6 @@ from espnet_pse_kd.stft import num_frames
 CLIP_BATCH = 32
 MIXTURE_BATCH = 8
 _CLIP_TABLES = ("wav.scp", "utt2spk", "utt2source")
-_ENCODER_FILE = "speaker_encoder"
 
 
 @functools.lru_cache(maxsize=1)
@@ -53,15 +52,9 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def encoder_of(folder: Path) -> str | None:
-    """Name of the encoder whose vectors lie in ``dump/enroll/<split>``, if any do."""
-    note = folder / "vectors" / _ENCODER_FILE
-    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
-
-
 def _forget_other_encoder(folder: Path, encoder: str) -> None:
     """Delete vectors in ``folder`` that another speaker encoder computed."""
-    note = folder / _ENCODER_FILE
+    note = folder / ENCODER_FILE
     if note.is_file() and note.read_text(encoding="utf-8").strip() == encoder:
         return
     for path in folder.glob("*.npy"):

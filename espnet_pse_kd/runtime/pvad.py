@@ -23,8 +23,8 @@ class OnnxPersonalVAD:
 
     Args:
         path: file that `espnet_pse_kd.export.export_pvad` wrote.
-        encoder: speaker encoder of the windows; a network that compares none ignores
-            it.
+        encoder: speaker encoder of the vectors. Only a network that compares windows
+            needs it here; any network refuses another than its own.
         threads: CPU threads of one run.
 
     Attributes:
@@ -55,15 +55,16 @@ class OnnxPersonalVAD:
         self.classes = tuple(self.metadata["classes"].split())
         self._session = file.session(threads)
         names = {given.name for given in self._session.get_inputs()}
+        found = encoder.name if encoder is not None else None
+        needed = "windows" in names or encoder is not None
+        if needed and found != self.speaker_encoder:
+            raise UserError(
+                f"{self.path}: hears vectors of the speaker encoder "
+                f"{self.speaker_encoder!r}, not {found!r}; pass that encoder"
+            )
         self._encoder = encoder if "windows" in names else None
         if "windows" in names:
             self._window_hop = int(self.metadata["window_hop"])
-            found = encoder.name if encoder is not None else None
-            if found != self.speaker_encoder:
-                raise UserError(
-                    f"{self.path}: compares vectors of the speaker encoder "
-                    f"{self.speaker_encoder!r}, not {found!r}; pass that encoder"
-                )
 
     def posteriors(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """Probabilities of the three classes.
