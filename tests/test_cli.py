@@ -250,6 +250,34 @@ def test_enhance_keeps_the_form(
     assert no_traces(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("source", "form", "output", "subtype"),
+    [
+        ("a.mp3", {"format": "MP3"}, "b.wav", "PCM_16"),
+        ("a.mp3", {"format": "MP3"}, "b.flac", "PCM_16"),
+        ("a.wav", {"subtype": "PCM_24"}, "b.flac", "PCM_24"),
+        ("a.wav", {"subtype": "FLOAT"}, "b.aiff", "FLOAT"),
+        ("a.wav", {"subtype": "FLOAT"}, "b.flac", "PCM_16"),
+        ("a.wav", {"subtype": "ULAW"}, "b.au", "PCM_16"),
+        ("a.wav", {"subtype": "PCM_16"}, "b.ogg", "VORBIS"),
+    ],
+)
+def test_enhance_into_another_container(
+    source: str,
+    form: dict[str, str],
+    output: str,
+    subtype: str,
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+) -> None:
+    given, made = write(tmp_path / source, **form), tmp_path / output
+    run = ("enhance", given, "--profile", me, "--no-look-ahead", "-o", made)
+    assert pse_kd(*run, model=weights) == 0
+    assert soundfile.info(made).subtype == subtype
+    assert soundfile.info(made).frames == soundfile.info(given).frames
+
+
 def test_enhance_is_the_python_interface(
     weights: Path, me: Path, tmp_path: Path
 ) -> None:

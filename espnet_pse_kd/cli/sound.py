@@ -239,8 +239,9 @@ def _appender(file: SoundFile) -> Callable[[np.ndarray], None]:
 def output_format(form: Format, source: Path, output: Path) -> Format:
     """The format in which the recording ``source`` goes to ``output``: its own.
 
-    If ``output`` has the suffix of another container, the sample format is kept where
-    that container has it, and is the container's default otherwise.
+    If ``output`` has the suffix of another container, plain samples keep their format
+    where that container has it; otherwise, and of a compressed recording, it is the
+    container's default.
 
     Raises:
         UserError: the suffix names no container that can be written.
@@ -257,7 +258,10 @@ def output_format(form: Format, source: Path, output: Path) -> Format:
             "output that ends in .wav or .flac"
         )
     subtype = form.subtype
-    if not soundfile.check_format(container, subtype):
+    # A codec of one container may be allowed in another and fail there all the same, as
+    # MP3's in WAV does.
+    plain = subtype.startswith("PCM_") or subtype in ("FLOAT", "DOUBLE")
+    if not (plain and soundfile.check_format(container, subtype)):
         subtype = soundfile.default_subtype(container)
     return form._replace(container=container, subtype=subtype)
 
