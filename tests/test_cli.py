@@ -29,9 +29,10 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli import devices, live, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
+from espnet_pse_kd.cli.keys import open_keys
 from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
 from espnet_pse_kd.cli.pictures import spectrogram
-from espnet_pse_kd.cli.sound import open_sound
+from espnet_pse_kd.cli.sound import Format, open_sound, write_sound
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime import pvad
 from espnet_pse_kd.runtime.presence import DEPTH_DB, PROTECTION_DB
@@ -645,6 +646,17 @@ def _start(*words: object, disk: int | None = None) -> subprocess.Popen[str]:
     )
 
 
+def test_errors_of_others_are_not_the_disk(tmp_path: Path) -> None:
+    form = Format(SAMPLE_RATE, 1, "WAV", "PCM_16")
+    with (
+        pytest.raises(OSError, match="Bad file descriptor"),
+        write_sound(tmp_path / "a.wav", form) as append,
+    ):
+        append(np.zeros((9, 1)))
+        raise OSError(9, "Bad file descriptor")
+    assert not list(tmp_path.iterdir())
+
+
 def test_full_disk(weights: Path, me: Path, tmp_path: Path) -> None:
     source, output = write(tmp_path / "a.wav"), tmp_path / "b.wav"
     run = ("enhance", source, "--profile", me, "--model", weights, "-o", output)
@@ -742,6 +754,15 @@ def test_live(
     np.testing.assert_allclose(recorded, heard, atol=1e-4)
     assert pse_kd(*run, model=weights) == 2
     assert "exists; give --force" in error_of(capsys)
+
+
+def test_keys_of_a_stdin_that_cannot_be_read() -> None:
+    """As it is below ``nohup``."""
+    with open(os.devnull, "w") as stream, open_keys(stream) as keys:
+        assert keys.pressed(0.0) == ""
+        start = time.monotonic()
+        assert keys.pressed(0.05) == ""
+        assert time.monotonic() - start > 0.04  # it is not asked any more
 
 
 def test_live_keys_and_meters(weights: Path, me: Path) -> None:

@@ -23,10 +23,13 @@ class Keys:
     def pressed(self, timeout: float) -> str:
         """Wait at most ``timeout`` seconds; returns what was typed, mostly nothing."""
         watched = [] if self._descriptor is None else [self._descriptor]
-        ready, _, _ = select.select(watched, [], [], timeout)
-        if not ready:
-            return ""
-        typed = os.read(ready[0], 64)
+        try:
+            ready, _, _ = select.select(watched, [], [], timeout)
+            if not ready:
+                return ""
+            typed = os.read(ready[0], 64)
+        except OSError:  # below nohup it can only be written to; a terminal may be gone
+            typed = b""
         if not typed:  # the end of a pipe stays readable for ever
             self._descriptor = None
         return typed.decode(errors="ignore")

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -189,51 +189,57 @@ def write_sound(path: Path, form: Format) -> Iterator[Callable[[np.ndarray], Non
             f"{path}: {form.container} with {form.subtype} cannot be written; name an "
             "output that ends in .wav or .flac"
         )
+    with ExitStack() as files:
+        with _explained(path, form):
+            temporary = files.enter_context(atomic_open(path, "wb"))
+            # soundfile gets the temporary's name, not its handle: errors of the disk
+            # would be lost inside its callbacks.
+            file = files.enter_context(
+                soundfile.SoundFile(
+                    temporary.name,
+                    "w",
+                    form.rate,
+                    form.channels,
+                    form.subtype,
+                    format=form.container,
+                )
+            )
+
+        def append(block: np.ndarray) -> None:
+            with _explained(path, form):
+                file.write(block)
+
+        # What goes wrong in the caller's own code is none of the file's errors.
+        yield append
+        with _explained(path, form):
+            files.close()
+
+
+@contextmanager
+def _explained(path: Path, form: Format) -> Iterator[None]:
+    """Errors of the disk and of libsndfile as `UserError`."""
+    import soundfile
+
     try:
-        # soundfile gets the temporary's name, not its handle: errors of the disk would
-        # be lost inside its callbacks.
-        with (
-            atomic_open(path, "wb") as temporary,
-            soundfile.SoundFile(
-                temporary.name,
-                "w",
-                form.rate,
-                form.channels,
-                form.subtype,
-                format=form.container,
-            ) as file,
-        ):
-            yield _appender(file)
-    except (_WriteError, soundfile.LibsndfileError, OSError) as error:
+        yield
+    except (AssertionError, soundfile.LibsndfileError, OSError) as error:
         raise UserError(
             f"{path}: cannot be written ({_reason(error, form)}); free disk space, or "
             "give another output"
         ) from None
 
 
-class _WriteError(Exception):
-    """Fewer samples were written than given."""
-
-
 def _reason(error: Exception, form: Format) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, _WriteError) or getattr(error, "code", 0) == _SYSTEM_ERROR:
+    # An AssertionError is soundfile's only sign that fewer samples were written.
+    full = isinstance(error, AssertionError)
+    if full or getattr(error, "code", 0) == _SYSTEM_ERROR:
         return "no space left, or the disk failed"
     return (
         f"{form.container} takes no {form.subtype} of {form.channels} channels at "
         f"{form.rate} Hz"
     )
-
-
-def _appender(file: SoundFile) -> Callable[[np.ndarray], None]:
-    def append(block: np.ndarray) -> None:
-        try:
-            file.write(block)
-        except AssertionError:  # soundfile's only sign that the disk is full
-            raise _WriteError from None
-
-    return append
 
 
 def output_format(form: Format, source: Path, output: Path) -> Format:
