@@ -634,6 +634,7 @@ def _start(*words: object, disk: int | None = None) -> subprocess.Popen[str]:
 
     def limit() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if disk is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
 
@@ -671,7 +672,8 @@ def test_full_disk(weights: Path, me: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_interrupt(
     number: signal.Signals, status: int, weights: Path, me: Path, tmp_path: Path
@@ -679,7 +681,7 @@ def test_interrupt(
     source, output = tmp_path / "long.wav", tmp_path / "b.wav"
     soundfile.write(source, np.tile(voice(10.0), 90), SAMPLE_RATE)
     run = ("enhance", source, "--profile", me, "--model", weights, "-o", output)
-    process = _start(*run)
+    process = _start(*run, "--no-look-ahead")  # writes from the start
     while process.poll() is None and no_traces(tmp_path):
         time.sleep(0.02)
     process.send_signal(number)
@@ -754,6 +756,89 @@ def test_live(
     np.testing.assert_allclose(recorded, heard, atol=1e-4)
     assert pse_kd(*run, model=weights) == 2
     assert "exists; give --force" in error_of(capsys)
+
+
+STOPPING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Signals that interrupt the test where the command does not handle them."""
+    before = [signal.signal(n, signal.default_int_handler) for n in STOPPING]
+    yield
+    for number, handler in zip(STOPPING, before):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def record(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    nobody: TextIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[], tuple[int, int]]:
+    """Runs ``live --record said.wav`` on 4 s: status, and samples that were heard."""
+
+    def run() -> tuple[int, int]:
+        layer = FileDevices(voice(4.0, seed=3))
+        monkeypatch.setattr(live, "PortAudio", lambda: layer)
+        monkeypatch.setattr(sys, "stdin", nobody)
+        words = ("live", "--profile", me, "--record", tmp_path / "said.wav")
+        status = pse_kd(*words, model=weights)
+        return status, sum(map(len, layer.heard))
+
+    return run
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_signals_do_not_cost_the_recording(
+    number: signal.Signals,
+    record: Callable[[], tuple[int, int]],
+    handlers: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one stops, those that come while the rest is saved change nothing."""
+    save = live.Session.drain
+    came: list[int] = []
+
+    def drain(session: live.Session, write: Callable[[np.ndarray], None]) -> None:
+        came.append(number)
+        os.kill(os.getpid(), number)
+        save(session, write)
+
+    monkeypatch.setattr(live.Session, "drain", drain)
+    status, samples = record()
+    assert status == 0 and len(came) == 2
+    assert soundfile.info(tmp_path / "said.wav").frames == samples
+    assert no_traces(tmp_path)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_full_disk_keeps_the_recording(
+    record: Callable[[], tuple[int, int]], tmp_path: Path, capsys: Capture
+) -> None:
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50000, unlimited[1]))
+    try:
+        status, _ = record()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert status == 2
+    shown = capsys.readouterr().err.splitlines()
+    path = tmp_path / "said.wav"
+    assert f"warning: {path}: cut short; 1.6 s are kept" in shown
+    assert shown[-1].startswith(f"error: {path}: cannot be written (no space left")
+    with open_sound(path) as sound:
+        assert 1.55 < sound.seconds < 1.57
+    assert no_traces(tmp_path)
+
+
+def test_what_nohup_ignores_stays_ignored(handlers: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert pse_kd("--version") == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_keys_of_a_stdin_that_cannot_be_read() -> None:

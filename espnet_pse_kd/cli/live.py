@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import numpy as np
 from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
 from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
+from espnet_pse_kd.cli.signals import stopped_once
 from espnet_pse_kd.cli.sound import Format, write_sound
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the subcommand until ``q``, Ctrl-C or ``--seconds``.
 
     Raises:
-        UserError: there is no device, or the recording cannot be written.
+        UserError: there is no device, or the recording cannot be written; what was
+            recorded until then is kept.
     """
     if args.record is not None and args.record.exists() and not args.force:
         raise UserError(f"{args.record}: exists; give --force, or another --record")
@@ -90,10 +91,10 @@ def run(args: argparse.Namespace) -> None:
     rate = layer.rate(pair, enhancer.model.sample_rate)
     stream = enhancer.stream(profile, rate, args.attenuation_limit)
     session = Session(stream, args.record is not None)
-    # What was recorded is kept, however the command is told to stop.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     block = round(rate * _BLOCK_SECONDS)
     with (
+        # What was recorded is kept, however, and however often, it is told to stop.
+        stopped_once(),
         _recording(args.record, rate) as write,
         layer.open(pair, rate, block, session.callback) as running,
     ):
@@ -260,5 +261,5 @@ def _recording(path: Path | None, rate: int) -> Iterator[Callable[[np.ndarray], 
     if path is None:
         yield lambda block: None
         return
-    with write_sound(path, Format(rate, 1, "WAV", "PCM_16")) as write:
+    with write_sound(path, Format(rate, 1, "WAV", "PCM_16"), keep=True) as write:
         yield write

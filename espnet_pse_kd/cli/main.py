@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from espnet_pse_kd import __version__
+from espnet_pse_kd.cli.signals import on_signals
 from espnet_pse_kd.errors import UserError, one_line
 
 COMMANDS = {
@@ -94,11 +94,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: words of the command line, default the process's.
 
     Raises:
-        SystemExit: status 2 for what the user can mend, 130 for an interrupt, 143
-            for a termination. Files are written atomically, so that none of these
-            leaves half of one.
+        SystemExit: status 2 for what the user can mend, 129 when the terminal is
+            closed, 130 for an interrupt, 143 for a termination. Files are written
+            atomically, so that none of these leaves half of one.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    on_signals(("SIGTERM", "SIGHUP"), _terminate)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

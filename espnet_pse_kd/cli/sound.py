@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -175,8 +176,16 @@ def read_mono(
 
 
 @contextmanager
-def write_sound(path: Path, form: Format) -> Iterator[Callable[[np.ndarray], None]]:
+def write_sound(
+    path: Path, form: Format, keep: bool = False
+) -> Iterator[Callable[[np.ndarray], None]]:
     """Write a sound file atomically: yields a function that appends (n, channels).
+
+    Args:
+        path: file to write.
+        form: what it is like.
+        keep: if something goes wrong, keep what was written until then, and tell so;
+            for what cannot be had again.
 
     Raises:
         UserError: the disk is full, the folder not writable, or the format cannot be
@@ -210,7 +219,18 @@ def write_sound(path: Path, form: Format) -> Iterator[Callable[[np.ndarray], Non
                 file.write(block)
 
         # What goes wrong in the caller's own code is none of the file's errors.
-        yield append
+        try:
+            yield append
+        except BaseException:
+            if keep and file.frames:
+                seconds = file.frames / form.rate
+                with _explained(path, form):
+                    files.close()
+                print(
+                    f"warning: {path}: cut short; {seconds:.1f} s are kept",
+                    file=sys.stderr,
+                )
+            raise
         with _explained(path, form):
             files.close()
 
