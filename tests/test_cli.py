@@ -589,14 +589,15 @@ def test_bad_profiles_and_models(
 def test_outputs_that_cannot_be_written(
     weights: Path, me: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    source = write(tmp_path / "a.wav")
+    source, exists = write(tmp_path / "a.wav"), tmp_path / "exists.wav"
     (tmp_path / "file").write_text("")
+    exists.write_text("")
     wide = write(tmp_path / "wide.wav", channels=12)
     run = ("enhance", wide, "--profile", me, "-o", tmp_path / "wide.mp3")
     assert pse_kd(*run, model=weights) == 2
     assert "of 12 channels at 16000 Hz" in error_of(capsys)
     for output, text in (
-        (source, "exists; give --force"),
+        (exists, "exists; give --force"),
         (tmp_path / "b.xyz", ".xyz is no sound format"),
         (tmp_path / "file" / "b.wav", "cannot be written"),
         (tmp_path / ("n" * 300 + ".wav"), "File name too long"),
@@ -605,6 +606,27 @@ def test_outputs_that_cannot_be_written(
         assert pse_kd(*run, model=weights) == 2
         assert text in error_of(capsys)
     assert no_traces(tmp_path)
+
+
+def test_the_recording_itself_is_never_replaced(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder, linked = tmp_path / "in", tmp_path / "linked"
+    source = write(folder / "a.wav")
+    linked.symlink_to(folder)
+    (tmp_path / "hard.wav").hardlink_to(source)
+    before = source.read_bytes()
+    for words, output in (
+        ((source, "-o", source), source),
+        ((source, "-o", folder), source),
+        ((source, "-o", linked), linked / "a.wav"),
+        ((source, "-o", tmp_path / "hard.wav"), tmp_path / "hard.wav"),
+    ):
+        for more in ((), ("--force",)):
+            run = ("enhance", *words, "--profile", me, *more)
+            assert pse_kd(*run, model=weights) == 2
+            assert f"{output}: is the recording itself" in error_of(capsys)
+    assert source.read_bytes() == before and no_traces(tmp_path)
 
 
 def test_rights(

@@ -18,6 +18,7 @@ from espnet_pse_kd.cli.sound import (
     SoundInput,
     open_sound,
     output_format,
+    same_file,
     write_sound,
 )
 from espnet_pse_kd.cli.voice import (
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"what is {REACH_SECONDS:.0f} s away from it by {DEPTH_DB:.0f} dB more; "
         "default: if the model has a personal VAD",
     )
-    add("--force", action="store_true", help="replace files that exist")
+    add("--force", action="store_true", help="replace results that exist")
     add_model_arguments(parser)
 
 
@@ -190,8 +191,13 @@ class Worker:
             What the personal VAD heard, see `_heard`.
 
         Raises:
-            UserError: it cannot be read, or the output exists or cannot be written.
+            UserError: it cannot be read, or the output is the recording itself, exists
+                or cannot be written.
         """
+        if same_file(job.source, job.output):  # --force is for results
+            raise UserError(
+                f"{job.output}: is the recording itself; give another --output"
+            )
         if job.output.exists() and not self._options.force:
             raise UserError(f"{job.output}: exists; give --force, or another --output")
         start = time.monotonic()
