@@ -329,13 +329,43 @@ def test_batch_goes_on(
     names = [str(path.relative_to(tmp_path / "out")) for path in made]
     assert names == ["a.wav", "deep/b.FLAC"]
     assert soundfile.info(made[1]).format == "FLAC"
-    # Again: what is done stays as it is.
-    (folder / "bad.wav").unlink()
+    # Again: what is done stays as it is, and is no failure.
     times = [path.stat().st_mtime_ns for path in made]
     assert pse_kd(*run, model=weights) == 2
+    assert "1 of 3 files failed: " in (message := error_of(capsys))
+    assert "a.wav" not in message
+    (folder / "bad.wav").unlink()
+    assert pse_kd(*run, model=weights) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}/out/a.wav: exists, kept",
+        f"{tmp_path}/out/deep/b.FLAC: exists, kept",
+        "2 of 2 results existed; --force replaces them",
+    ]
     assert [path.stat().st_mtime_ns for path in made] == times
     assert pse_kd(*run, "--force", model=weights) == 0
+    assert "exist" not in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in made] != times
+
+
+def test_what_counts_as_several(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Of one named file somebody waits for the result; a batch of one may resume."""
+    source, out = write(tmp_path / "in" / "a.wav"), tmp_path / "out"
+    out.mkdir()
+    (out / "a.wav").write_text("")
+    for words, status in (
+        ((source, "-o", out / "a.wav"), 2),
+        ((source, "-o", out), 2),
+        ((source.parent, "-o", out), 0),
+        ((source.parent / "*.wav", "-o", out), 0),
+        ((source, source, "-o", out), 0),
+    ):
+        run = ("enhance", *words, "--profile", me)
+        assert pse_kd(*run, model=weights) == status
+        shown = capsys.readouterr()
+        assert ("a.wav: exists, kept" in shown.out) == (status == 0)
+        assert ("a.wav: exists; give --force" in shown.err) == (status == 2)
 
 
 def test_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

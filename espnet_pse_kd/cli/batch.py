@@ -25,6 +25,12 @@ class Job(NamedTuple):
     output: Path
 
 
+def names_one(inputs: Sequence[str]) -> bool:
+    """Whether the command line names one file, not a folder, pattern or several."""
+    first = inputs[0]
+    return len(inputs) == 1 and not Path(first).is_dir() and not _is_glob(first)
+
+
 def plan(inputs: Sequence[str], output: Path) -> list[Job]:
     """Find the recordings that the command line names.
 
@@ -37,10 +43,8 @@ def plan(inputs: Sequence[str], output: Path) -> list[Job]:
         UserError: a folder or pattern holds no recording, or two recordings would go
             to the same file.
     """
-    first = Path(inputs[0])
-    single = len(inputs) == 1 and not first.is_dir() and not _is_glob(inputs[0])
-    if single and output.suffix and not output.is_dir():
-        return [Job(first, output)]
+    if names_one(inputs) and output.suffix and not output.is_dir():
+        return [Job(Path(inputs[0]), output)]
     if output.is_file():
         raise UserError(f"{output}: a file; give a folder for several recordings")
     jobs: dict[Path, Job] = {}

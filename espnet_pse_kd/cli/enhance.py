@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from espnet_pse_kd.cli.batch import Job, plan
+from espnet_pse_kd.cli.batch import Job, names_one, plan
 from espnet_pse_kd.cli.presence import PresenceMeter, report
 from espnet_pse_kd.cli.sound import (
     SoundInput,
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Keep the enrolled voice in recordings and remove everything else. Rate, length, "
-    "channels and sample format stay as they are. Existing files are left alone, so "
-    "that the same command goes on where it was interrupted."
+    "channels and sample format stay as they are. Of several recordings, those whose "
+    "result exists are passed over, so that the same command goes on where it was "
+    "interrupted."
 )
 
 
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     )
     worker = Worker(enhancer, load_profile(args, enhancer), options)
     worker.check()
-    if len(jobs) == 1:
+    if names_one(args.files):
         worker.enhance(jobs[0])
         return
     failed = worker.enhance_all(jobs)
@@ -173,16 +174,31 @@ class Worker:
             _ = self._enhancer.personal_vad
 
     def enhance_all(self, jobs: Sequence[Job]) -> list[Job]:
-        """Enhance all files; reports errors as they occur, returns what failed."""
-        failed = []
+        """Enhance all files but those that an earlier run has finished.
+
+        Returns:
+            What failed; errors are reported as they occur.
+        """
+        failed, kept = [], 0
         for number, job in enumerate(jobs, 1):
+            if self._finished(job):
+                print(f"{job.output}: exists, kept")
+                kept += 1
+                continue
             print(f"[{number}/{len(jobs)}] {job.source}", file=sys.stderr)
             try:
                 self.enhance(job)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed.append(job)
+        if kept:
+            print(f"{kept} of {len(jobs)} results existed; --force replaces them")
         return failed
+
+    def _finished(self, job: Job) -> bool:
+        """Whether the result is there already, and is to stay."""
+        there = job.output.is_file() and not same_file(job.source, job.output)
+        return there and not self._options.force
 
     def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
         """Enhance one file, block by block.
