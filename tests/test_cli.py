@@ -392,12 +392,68 @@ def test_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plan(["empty"], out)
     with pytest.raises(UserError, match="give a folder"):
         plan(["x", "y"], Path("x/a.wav"))
-    # Results inside the input folder are no input of the next run.
-    write(tmp_path / "x" / "out" / "a.wav")
-    assert [str(job.source) for job in plan(["x"], Path("x/out"))] == [
-        "x/a.wav",
-        "x/sub/b.wav",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "expected"),
+    [
+        ("x", "x/out", "x/a.wav x/sub/b.wav"),
+        ("{here}/x", "x/out", "{here}/x/a.wav {here}/x/sub/b.wav"),
+        ("x", "{here}/x/out", "x/a.wav x/sub/b.wav"),
+        ("x", "link/out", "x/a.wav x/sub/b.wav"),
+        ("link", "x/out", "link/a.wav link/sub/b.wav"),
+        ("{here}", "x", "{here}/y.wav"),
+        ("**/*.wav", "x", "y.wav"),
+        ("x/**/*.wav", "./x/out/../out", "x/a.wav x/sub/b.wav"),
+        ("x/*/*.wav", "x/out", "x/sub/b.wav"),
+        # An input inside the output is no result.
+        ("x/sub", "x", "x/sub/b.wav"),
+        ("x/sub/*.wav", "x", "x/sub/b.wav"),
+    ],
+)
+def test_results_are_no_recordings(
+    text: str,
+    output: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a first run wrote inside the input folder, however the two are spelled."""
+    _results_in_the_input(tmp_path, monkeypatch)
+    text, output, expected = (
+        word.format(here=tmp_path) for word in (text, output, expected)
+    )
+    sources = [str(job.source) for job in plan([text], Path(output))]
+    assert sources == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "message"),
+    [
+        ("x", "./x", "x: is the output as well; give another --output"),
+        ("{here}/x", "link", "is the output as well"),
+        ("x/out", "x/out/deep", "all of it lies in the output x/out/deep"),
+        ("x/o*/*/*.wav", "x/out", "all of it lies in the output x/out"),
+    ],
+)
+def test_no_recording_but_results(
+    text: str,
+    output: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _results_in_the_input(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=message):
+        plan([text.format(here=tmp_path)], Path(output))
+
+
+def _results_in_the_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings in ``x``, which is ``link`` as well, and a result in ``x/out``."""
+    monkeypatch.chdir(folder)
+    for name in ("x/a.wav", "x/sub/b.wav", "x/out/deep/a.wav", "y.wav"):
+        write(Path(name))
+    Path("link").symlink_to("x")
 
 
 def test_report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +41,8 @@ def plan(inputs: Sequence[str], output: Path) -> list[Job]:
             in which the tree of each input folder is repeated.
 
     Raises:
-        UserError: a folder or pattern holds no recording, or two recordings would go
-            to the same file.
+        UserError: a folder or pattern holds no recording but results, a folder is
+            input and output, or two recordings would go to the same file.
     """
     if names_one(inputs) and output.suffix and not output.is_dir():
         return [Job(Path(inputs[0]), output)]
@@ -68,16 +69,49 @@ def _expand(text: str, output: Path) -> list[tuple[Path, Path]]:
     """Recordings of one word of the command line, with their names in the output."""
     path = Path(text)
     if path.is_dir():
-        # The output may lie inside the input; what a first run wrote is no input.
-        found = [f for f in recordings(path) if not f.is_relative_to(output)]
+        if path.resolve() == output.resolve():
+            raise UserError(f"{text}: is the output as well; give another --output")
+        found = _without_results(text, recordings(path), path, output)
         return [(file, file.relative_to(path)) for file in found]
     if _is_glob(text):
         matches = [Path(match) for match in glob.glob(text, recursive=True)]
         files = sorted(match for match in matches if match.is_file())
         if not files:
             raise UserError(f"{text}: matches no file; correct the pattern")
+        files = _without_results(text, files, _searched(path), output)
         return [(file, Path(file.name)) for file in files]
     return [(path, Path(path.name))]
+
+
+def _searched(pattern: Path) -> Path:
+    """The folder in which a glob pattern searches."""
+    return Path(*takewhile(lambda part: not _MAGIC & set(part), pattern.parts))
+
+
+def _without_results(
+    text: str, files: Sequence[Path], folder: Path, output: Path
+) -> list[Path]:
+    """Leave out what a first run wrote, where the output lies inside the input.
+
+    Args:
+        text: the word of the command line, for the error.
+        files: what was found.
+        folder: where it was searched for.
+        output: where results go.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    # A path has many spellings, some of them through links.
+    results = output.resolve()
+    if folder.resolve() not in results.parents:
+        return list(files)
+    left = [f for f in files if not f.parent.resolve().is_relative_to(results)]
+    if not left:
+        raise UserError(
+            f"{text}: all of it lies in the output {output}; give another --output"
+        )
+    return left
 
 
 def recordings(folder: Path) -> list[Path]:
