@@ -569,9 +569,23 @@ def test_look_ahead_needs_a_personal_vad(
 # Bad input: nothing is written, one line says why, and the exit status is 2
 
 
-def _truncated(path: Path) -> None:
-    write(path)
-    path.write_bytes(path.read_bytes()[:30000])
+def _truncated(**form: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        content = write(path, **form).read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+
+    return make
+
+
+def _header(offset: int, value: bytes, **form: str) -> Callable[[Path], None]:
+    """A good file, but for some bytes."""
+
+    def make(path: Path) -> None:
+        content = bytearray(write(path, **form).read_bytes())
+        content[offset : offset + len(value)] = value
+        path.write_bytes(content)
+
+    return make
 
 
 def _truncated_flac(path: Path) -> None:
@@ -598,8 +612,25 @@ BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(999)),
         "not a readable sound file",
     ),
-    "truncated": (_truncated, "truncated, 0.9 of 3.0 s"),
+    "truncated WAV": (_truncated(), "truncated, 1.5 of 3.0 s"),
+    "truncated AIFF": (_truncated(format="AIFF"), "truncated, 1.5 of 3.0 s"),
+    "truncated AU": (_truncated(format="AU"), "truncated, 1.5 of 3.0 s"),
+    "truncated W64": (_truncated(format="W64"), "truncated, 1.5 of 3.0 s"),
+    "truncated RF64": (_truncated(format="RF64"), "truncated, 1.5 of 3.0 s"),
+    "truncated ADPCM": (
+        _truncated(format="W64", subtype="IMA_ADPCM"),
+        "truncated, 1.5 of 3.0 s",
+    ),
+    "3 s of a day": (
+        _header(40, (3_000_000_000).to_bytes(4, "little")),
+        "truncated, 3.0 of 93750.0 s",
+    ),
     "truncated flac": (_truncated_flac, "not a readable sound file"),
+    "FLAC without length": (
+        _header(22, bytes(4), format="FLAC"),
+        "its header lacks the length, as after a broken recording; write it anew: "
+        "ffmpeg -i ",
+    ),
     "NaN": (_nan, "NaN or infinite samples at 1.25 s"),
 }
 BAD_ENROLMENTS = BAD_RECORDINGS | {
@@ -634,6 +665,47 @@ def test_bad_enrolments(
     message = error_of(capsys)
     assert "bad.wav" in message and text in message
     assert not (tmp_path / "me.profile").exists() and no_traces(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("container", "offset", "size"),
+    [
+        ("WAV", 40, (0x7FFFF000).to_bytes(4, "little")),
+        ("WAV", 40, (0x7FFFFFFF).to_bytes(4, "little")),
+        ("WAV", 40, (0x80000000).to_bytes(4, "little")),
+        ("WAV", 40, (0xFFFFFF00).to_bytes(4, "little")),
+        ("WAV", 40, (0xFFFFFFFF).to_bytes(4, "little")),
+        ("AIFF", 42, (0).to_bytes(4, "big")),
+        ("AIFF", 42, (0x7F000008).to_bytes(4, "big")),
+        ("AU", 8, (0xFFFFFFFF).to_bytes(4, "big")),
+        ("W64", 96, (0).to_bytes(8, "little")),
+        ("W64", 96, (2**63 - 1).to_bytes(8, "little")),
+        ("W64", 96, (2**64 - 1).to_bytes(8, "little")),
+        ("RF64", 28, (2**63 - 1).to_bytes(8, "little")),
+    ],
+)
+def test_streams_are_good_recordings(
+    container: str, offset: int, size: bytes, tmp_path: Path
+) -> None:
+    """Programs that write into a pipe cannot go back to tell the length."""
+    _header(offset, size, format=container)(path := tmp_path / "a")
+    assert path.read_bytes() != write(tmp_path / "b", format=container).read_bytes()
+    with open_sound(path) as sound:
+        assert sum(map(len, sound.blocks())) == 3 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64"])
+def test_whole_files_are_not_taken_for_truncated(
+    container: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    for subtype in ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "ULAW", "IMA_ADPCM"):
+        if soundfile.check_format(container, subtype):
+            for channels, samples in itertools.product((1, 2), range(1000, 1008)):
+                wave = np.zeros((samples, channels))
+                soundfile.write(path, wave, 8000, subtype, format=container)
+                with open_sound(path) as sound:
+                    assert sound.frames >= samples
 
 
 def test_silence_is_a_good_recording(weights: Path, me: Path, tmp_path: Path) -> None:

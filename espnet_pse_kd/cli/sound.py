@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,10 +28,13 @@ SUFFIXES = frozenset(
 
 _CONTAINERS = {"AIF": "AIFF", "AIFC": "AIFF", "OGA": "OGG", "OPUS": "OGG", "SND": "AU"}
 _BLOCK_SECONDS = 1
-# libsndfile cuts a WAV's declared length to what is there, and tells its log only.
-# Writers that cannot seek declare 0 or nearly 4 GiB, which is no truncation.
-_CUT = re.compile(r"^ *data *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_LENGTH = 0x7FFFF000
+# libsndfile cuts the declared length to what is there, and tells its log only: of WAV,
+# AIFF and AU both lengths, of W64 and RF64 the declared one.
+_CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)$", re.M)
+_DECLARED = re.compile(r"^ *(?:data|Data size) *: (\d+)$", re.MULTILINE)
+_PACKET = re.compile(r"^ *(Block Align|Samples/Block) *: (\d+)$", re.MULTILINE)
+_W64_HEADER, _W64_ROUNDING = 24, 7  # bytes that W64 counts to the data
+_NO_LENGTH = 2**63 - 1  # libsndfile's number of frames where a FLAC file has none
 _SYSTEM_ERROR = 2  # libsndfile's code; it does not say which
 
 
@@ -110,7 +114,9 @@ def open_sound(path: str | Path) -> Iterator[SoundInput]:
     """Open a file of any format, rate and number of channels that soundfile reads.
 
     Raises:
-        UserError: it is missing, unreadable, empty, truncated, or no sound file.
+        UserError: it is missing, unreadable, empty, truncated, or no sound file. That
+            it is truncated cannot be told of OGG, which may end after any page, and
+            of NIST, and is told of MP3 and FLAC when the end is read.
     """
     import soundfile
 
@@ -131,15 +137,51 @@ def open_sound(path: str | Path) -> Iterator[SoundInput]:
     with file:
         if file.frames == 0:
             raise UserError(f"{path}: no samples; record or fetch it again")
-        cut = _CUT.search(file.extra_info)
-        if cut and int(cut[2]) < int(cut[1]) < _UNKNOWN_LENGTH:
-            there = int(cut[2]) / int(cut[1])
+        if file.frames == _NO_LENGTH:
+            raise UserError(
+                f"{path}: its header lacks the length, as after a broken recording; "
+                f"write it anew: ffmpeg -i {shlex.quote(str(path))} OUT.wav"
+            )
+        declared = _declared_frames(file)
+        if file.frames < declared:
             raise UserError(
                 f"{path}: truncated, {file.frames / file.samplerate:.1f} of "
-                f"{file.frames / there / file.samplerate:.1f} s; fetch or record it "
-                "again"
+                f"{declared / file.samplerate:.1f} s; fetch or record it again"
             )
         yield SoundInput(path, file)
+
+
+def _declared_frames(file: SoundFile) -> int:
+    """Samples per channel that the header promises; 0 where it tells nothing."""
+    log = file.extra_info
+    if cut := _CUT.search(log):
+        declared, there = map(int, cut.groups())
+        return 0 if _streamed(declared) else -(-file.frames * declared // there)
+    found = _DECLARED.search(log)
+    packet = {name: int(value) for name, value in _PACKET.findall(log)}
+    if file.format not in ("W64", "RF64") or not (found and packet.get("Block Align")):
+        return 0
+    size = int(found[1])
+    if _streamed(size):
+        return 0
+    if file.format == "W64":
+        size -= _W64_HEADER + _W64_ROUNDING
+    return size // packet["Block Align"] * packet.get("Samples/Block", 1)
+
+
+def _streamed(size: int) -> bool:
+    """Whether a declared size says that it was not known when the header was written.
+
+    Programs that write into a pipe declare 0 or about the largest size: SoX
+    0x7F000008 in AIFF and 0x7FFFF000 in WAV, arecord 0x80000000, FFmpeg 0xFFFFFFFF, all
+    of them less what their headers or whole blocks take.
+    """
+    return (
+        size == 0
+        or 0x7F000000 <= size <= 0x80000000
+        or 0xFFFF0000 <= size <= 0xFFFFFFFF
+        or size >= 1 << 62
+    )
 
 
 @contextmanager
