@@ -88,11 +88,13 @@ def measure(wave: np.ndarray) -> Recording:
 
 def clipped_share(wave: np.ndarray) -> float:
     """Share of samples in runs of three or more at the largest or smallest value."""
+    if len(wave) < _CLIP_RUN:
+        return 0.0
     cut = (wave == wave.max(initial=0)) | (wave == wave.min(initial=0))
     cut &= np.abs(wave) > 0.1  # the extremes of near silence are no clipping
     run = np.convolve(cut, np.ones(_CLIP_RUN, int), "same") == _CLIP_RUN
     inside = np.convolve(run, np.ones(_CLIP_RUN, int), "same") > 0
-    return float(inside.mean()) if len(wave) >= _CLIP_RUN else 0.0
+    return float(inside.mean())
 
 
 def refuse_unfit(recording: Recording, name: str) -> None:

@@ -171,6 +171,8 @@ def test_enroll_a_segment(weights: Path, tmp_path: Path, capsys: Capture) -> Non
     for bounds, text in (
         ("0.0-4.5", "no speech stands out"),
         ("5.0-6.0", "at least 1.5 s"),
+        ("5.0-5.0003", "no speech stands out"),
+        ("5.0-5.00001", "no speech stands out"),
         ("10.0-99.0", "the file at 22.00 s"),
     ):
         assert pse_kd(*words, bounds, "--force", model=weights) == 2

@@ -213,7 +213,9 @@ def read_mono(
     import soxr
 
     with open_sound(path) as sound:
-        mono = np.concatenate([block.mean(1) for block in sound.blocks(*segment)])
+        blocks = (block.mean(1) for block in sound.blocks(*segment))
+        # A part may be shorter than a sample, so that there is no block.
+        mono = np.concatenate([np.zeros(0, np.float32), *blocks])
         return soxr.resample(mono, sound.format.rate, rate)
 
 
