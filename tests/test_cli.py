@@ -349,6 +349,24 @@ def test_batch_goes_on(
     assert [path.stat().st_mtime_ns for path in made] != times
 
 
+def test_names_that_are_no_text(weights: Path, me: Path, tmp_path: Path) -> None:
+    """As of files from an old archive; such a name ends nothing and can be printed."""
+    folder = tmp_path / "in"
+    write(folder / "b.wav")
+    old = folder / os.fsdecode(b"a\xe4.wav")
+    shutil.copy(folder / "b.wav", old)
+    run = ("enhance", folder, "--profile", me, "--model", weights)
+    process = _start(*run, "--report", "-o", tmp_path / "out")
+    shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in errors
+    assert "a\\udce4.wav: 3.0 s" in shown
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {old.name, "b.wav"}
+    profile = tmp_path / os.fsdecode(b"\xe4.profile")
+    shutil.copy(me.with_name("me.wav"), old)
+    assert pse_kd("enroll", old, "-o", profile, model=weights) == 0
+    assert Profile.load(profile).sources == (old.name,)
+
+
 def test_what_counts_as_several(
     weights: Path, me: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -99,6 +100,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             atomically, so that none of these leaves half of one.
     """
     on_signals(("SIGTERM", "SIGHUP"), _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be text of any encoding, and are to be shown all the
+        # same. A notebook's streams are none of this kind.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

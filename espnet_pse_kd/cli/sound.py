@@ -133,7 +133,7 @@ def open_sound(path: str | Path) -> Iterator[SoundInput]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: empty file; record or fetch it again")
     with _readable(path):
-        file = soundfile.SoundFile(str(path))
+        file = soundfile.SoundFile(_encoded(path))
     with file:
         if file.frames == 0:
             raise UserError(f"{path}: no samples; record or fetch it again")
@@ -182,6 +182,11 @@ def _streamed(size: int) -> bool:
         or 0xFFFF0000 <= size <= 0xFFFFFFFF
         or size >= 1 << 62
     )
+
+
+def _encoded(path: str | Path) -> str | bytes:
+    """A path for soundfile, which fails on a name that is no UTF-8 unless as bytes."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 @contextmanager
@@ -249,7 +254,7 @@ def write_sound(
             # would be lost inside its callbacks.
             file = files.enter_context(
                 soundfile.SoundFile(
-                    temporary.name,
+                    _encoded(temporary.name),
                     "w",
                     form.rate,
                     form.channels,
