@@ -297,6 +297,31 @@ def test_bad_trainings_are_one_line(tmp_path: Path) -> None:
     assert not Path("/tmp/espnet_pse_kd_was_here").exists()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_unreadable_trainings_are_named(
+    packed: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not the output; without rights, since tests may run as root, who needs none."""
+
+    def refuse(path: Path, *words: object, **options: object) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    source = make_training(tmp_path / "s")
+    if packed:
+        source = pack(source)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(source), "-o", str(tmp_path / "out.onnx")])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {source}") and "Permission denied" in message
+    assert "out.onnx" not in message
+
+
 def make_pvad(folder: Path, **changes: object) -> Path:
     """The folder of a trained personal VAD, that of `exported.pvad`."""
     folder.mkdir()

@@ -145,7 +145,8 @@ def _read_training(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return _read_files(source, lambda name: _read_member(source, archive, name))
     except OSError as error:
         raise UserError(
-            f"{source}: {error.strerror or error}; give a training's folder or its zip"
+            f"{source}: {error.strerror or error}; give a training's folder or its "
+            "zip, one that you may read"
         ) from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise UserError(
@@ -185,7 +186,13 @@ def _read_files(
 
 
 def _read_file(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    """What is in a file, None where there is none."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError as error:  # to the caller it could be one of the output as well
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); correct its rights"
+        ) from None
 
 
 def _read_member(source: Path, archive: zipfile.ZipFile, name: str) -> bytes | None:
