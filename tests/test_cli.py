@@ -1156,6 +1156,23 @@ def test_info(weights: Path, capsys: Capture, tmp_path: Path) -> None:
     assert pse_kd("info", model=tmp_path / "missing") == 2
 
 
+def test_the_page_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: dict[str, object] = {}
+    page = argparse.Namespace(
+        launch=lambda **options: launched.update(options),
+        block_thread=lambda: None,
+        close=lambda verbose: None,
+    )
+    stub = argparse.Namespace(LOOK={}, build=lambda enhancer, folder: page)
+    monkeypatch.setitem(sys.modules, "espnet_pse_kd.cli.page", stub)
+    monkeypatch.setattr(serve, "load_enhancer", lambda args: None)
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, "")  # puts back what the command changes
+    assert pse_kd("serve", "--port", 7999) == 0
+    assert launched["server_name"] == "127.0.0.1" and launched["share"] is False
+    assert launched["server_port"] == 7999
+
+
 def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.flac", 48000)
     enhancer = PersonalizedEnhancer.from_pretrained(weights)
