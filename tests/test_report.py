@@ -268,6 +268,14 @@ def test_paired_differences_use_shared_trials_whatever_their_order(scores):
     assert interval.value == pytest.approx(1.5, abs=1e-3)
 
 
+def test_no_difference_between_trainings_of_different_seeds(scores):
+    for row in scores.rows:
+        if row["system"] == "b2":
+            row["seed"] = "7"
+    [table] = results.difference_table(scores, "ts3")
+    assert table.rows[0] == ["s - b2", results.DASH]
+
+
 def with_voices(scores):
     """Trials 4 and 5 have the most similar voices; trials 0, 2, 4 are of one sex."""
     for row in scores.rows:

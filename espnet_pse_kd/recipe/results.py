@@ -249,12 +249,17 @@ class Scores:
         )
 
     def difference(self, column: Column, rival: Scores) -> Interval:
-        """What a column's statistic is above the rival's, over the trials of both."""
+        """What a column's statistic is above the rival's, over the trials of both.
+
+        NaN where they share none, as trainings of different seeds do.
+        """
         ours, theirs = (
             {(row["uid"], row["seed"]): row for row in scores.rows}
             for scores in (self, rival)
         )
         shared = [key for key in ours if key in theirs]
+        if not shared:
+            return Interval(math.nan, math.nan, math.nan, 0, 0)
         mine, other = (
             self._of([rows[key] for key in shared]) for rows in (ours, theirs)
         )
