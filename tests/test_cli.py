@@ -414,66 +414,52 @@ def test_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plan(["x", "y"], Path("x/a.wav"))
 
 
-@pytest.mark.parametrize(
-    ("text", "output", "expected"),
-    [
-        ("x", "x/out", "x/a.wav x/sub/b.wav"),
-        ("{here}/x", "x/out", "{here}/x/a.wav {here}/x/sub/b.wav"),
-        ("x", "{here}/x/out", "x/a.wav x/sub/b.wav"),
-        ("x", "link/out", "x/a.wav x/sub/b.wav"),
-        ("link", "x/out", "link/a.wav link/sub/b.wav"),
-        ("{here}", "x", "{here}/y.wav"),
-        ("**/*.wav", "x", "y.wav"),
-        ("x/**/*.wav", "./x/out/../out", "x/a.wav x/sub/b.wav"),
-        ("x/*/*.wav", "x/out", "x/sub/b.wav"),
-        # An input inside the output is no result.
-        ("x/sub", "x", "x/sub/b.wav"),
-        ("x/sub/*.wav", "x", "x/sub/b.wav"),
-    ],
-)
-def test_results_are_no_recordings(
-    text: str,
-    output: str,
-    expected: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What a first run wrote inside the input folder, however the two are spelled."""
-    _results_in_the_input(tmp_path, monkeypatch)
-    text, output, expected = (
-        word.format(here=tmp_path) for word in (text, output, expected)
-    )
-    sources = [str(job.source) for job in plan([text], Path(output))]
-    assert sources == expected.split()
-
-
-@pytest.mark.parametrize(
-    ("text", "output", "message"),
-    [
-        ("x", "./x", "x: is the output as well; give another --output"),
-        ("{here}/x", "link", "is the output as well"),
-        ("x/out", "x/out/deep", "all of it lies in the output x/out/deep"),
-        ("x/o*/*/*.wav", "x/out", "all of it lies in the output x/out"),
-    ],
-)
-def test_no_recording_but_results(
-    text: str,
-    output: str,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _results_in_the_input(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=message):
-        plan([text.format(here=tmp_path)], Path(output))
-
-
-def _results_in_the_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Recordings in ``x``, which is ``link`` as well, and a result in ``x/out``."""
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(tmp_path)
     for name in ("x/a.wav", "x/sub/b.wav", "x/out/deep/a.wav", "y.wav"):
         write(Path(name))
     Path("link").symlink_to("x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "expected"),
+    [
+        ("x", "x/out", ["x/a.wav", "x/sub/b.wav"]),
+        ("{here}/x", "x/out", ["{here}/x/a.wav", "{here}/x/sub/b.wav"]),
+        ("x", "{here}/x/out", ["x/a.wav", "x/sub/b.wav"]),
+        ("x", "link/out", ["x/a.wav", "x/sub/b.wav"]),
+        ("link", "x/out", ["link/a.wav", "link/sub/b.wav"]),
+        ("{here}", "x", ["{here}/y.wav"]),
+        ("**/*.wav", "x", ["y.wav"]),
+        ("x/**/*.wav", "./x/out/../out", ["x/a.wav", "x/sub/b.wav"]),
+        ("x/*/*.wav", "x/out", ["x/sub/b.wav"]),
+        # An input inside the output is no result.
+        ("x/sub", "x", ["x/sub/b.wav"]),
+        ("x/sub/*.wav", "x", ["x/sub/b.wav"]),
+    ],
+)
+def test_results_are_no_recordings(
+    text: str, output: str, expected: list[str], mixed: Path
+) -> None:
+    """What a first run wrote inside the input folder, however the two are spelled."""
+    jobs = plan([text.format(here=mixed)], Path(output.format(here=mixed)))
+    found = [str(job.source) for job in jobs]
+    assert found == [name.format(here=mixed) for name in expected]
+
+
+def test_no_recording_but_results(mixed: Path) -> None:
+    for words, message in {
+        "x -o ./x": "x: is the output as well; give another --output",
+        f"{mixed}/x -o link": "is the output as well",
+        "x/out -o x/out/deep": "all of it lies in the output x/out/deep",
+        "x/o*/*/*.wav -o x/out": "all of it lies in the output x/out",
+    }.items():
+        text, output = words.split(" -o ")
+        with pytest.raises(UserError, match=message):
+            plan([text], Path(output))
 
 
 def test_report(
@@ -721,7 +707,7 @@ def test_whole_files_are_not_taken_for_truncated(
     path = tmp_path / "a"
     for subtype in ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "ULAW", "IMA_ADPCM"):
         if soundfile.check_format(container, subtype):
-            for channels, samples in itertools.product((1, 2), range(1000, 1008)):
+            for channels, samples in itertools.product((1, 2), range(1000, 1004)):
                 wave = np.zeros((samples, channels))
                 soundfile.write(path, wave, 8000, subtype, format=container)
                 with open_sound(path) as sound:
