@@ -514,6 +514,15 @@ def test_dnsmos_leaves_other_methods_out(run, root, monkeypatch):
     assert rated == {*REFERENCE_ROWS, "b2"}
 
 
+def test_a_second_configuration_renames_what_is_scored_already(run, root):
+    assert ("s", "ts1_00") in run()
+    other = root / "exp" / EXPERIMENT.replace("_small_", "_large_")
+    table = root / "exp" / EXPERIMENT / "enhanced_test_ts1/spk1.scp"
+    write_table(other / "enhanced_test_ts1/spk1.scp", read_table(table))
+    systems = {system for system, _ in run()}
+    assert systems == {*REFERENCE_ROWS, "small_s", "large_s"}
+
+
 def test_dnsmos_subset_is_fixed_and_grows():
     uids = [f"u{k}" for k in range(50)]
     few, more = scoring.dnsmos_subset(uids, 5), scoring.dnsmos_subset(uids[::-1], 12)

@@ -301,6 +301,8 @@ def score_all(
                 continue
             score_set(system, test_set, dumpdir, nj)
             own = read_csv(folder / "scores.csv")
+            for row in own:  # a second configuration in the folder renames the first's
+                row["system"] = system.name
             add_similarity(own, vectors_file(dumpdir, test_set))
             if rated and dnsmos_trials:
                 score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj)
