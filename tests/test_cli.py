@@ -95,16 +95,15 @@ def nobody() -> Iterator[TextIO]:
 # The start
 
 
-def test_help_is_quick_and_light() -> None:
+def test_help_loads_nothing_heavy() -> None:
+    # How long it takes stands in docs/benchmarks.md: no time limit holds on every machine.
     code = (
         "import sys\nfrom espnet_pse_kd.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "assert not {'numpy', 'torch', 'onnxruntime'} & set(sys.modules)"
+        "assert not {'numpy', 'torch', 'onnxruntime', 'soundfile'} & set(sys.modules)"
     )
-    start = time.perf_counter()
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert time.perf_counter() - start < 1.0
     assert all(f"    {name} " in run.stdout for name in COMMANDS)
 
 
