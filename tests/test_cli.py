@@ -96,7 +96,7 @@ def nobody() -> Iterator[TextIO]:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    # How long it takes stands in docs/benchmarks.md: no time limit holds on every machine.
+    # Its time stands in docs/benchmarks.md: no limit holds on every busy machine.
     code = (
         "import sys\nfrom espnet_pse_kd.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
