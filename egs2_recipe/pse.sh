@@ -72,6 +72,7 @@ inference_model=valid.loss.best.pth
 download_model=
 dnsmos_trials=12
 dnsmos_methods=
+dnsmos_seeds=
 dry_blends=
 dry_blend_methods=
 score_tag=
@@ -157,6 +158,7 @@ Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
     --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
     --dnsmos_methods    # Methods that DNSMOS rates (default=all)
+    --dnsmos_seeds      # Training seeds that DNSMOS rates (default=all)
     --dry_blends        # Amplitudes a, e.g. "0.05 0.1 0.2": also score the output plus a times
                         # the mixture
     --dry_blend_methods # Systems for that (default: the last of --methods)
@@ -185,6 +187,7 @@ done
     die "--preset: unknown preset '${preset}'; choose from ${presets}"
 # shellcheck disable=SC1090
 . "conf/presets/${preset}.sh"
+preset_dnsmos_seeds=${dnsmos_seeds}
 preset_lists="|dry_blend_methods=${dry_blend_methods}|dnsmos_methods=${dnsmos_methods}|"
 
 . utils/parse_options.sh
@@ -219,6 +222,11 @@ for list in methods dry_blend_methods dnsmos_methods; do
     printf -v "${list}" %s "${kept}"
 done
 [ -n "${seeds}" ] || seeds=${seed}
+# The preset's one is left out where it is not trained; a shared model has its own.
+if [ "${dnsmos_seeds}" = "${preset_dnsmos_seeds}" ] &&
+    { [ -n "${download_model}" ] || [[ " ${seeds} " != *" ${dnsmos_seeds} "* ]]; }; then
+    dnsmos_seeds=
+fi
 # The RESULTS.md beside this script is the project's own record: no run overwrites it.
 tag=${score_tag:+_${score_tag}}
 [ -n "${results}" ] || results=${expdir}/RESULTS${tag}.md
@@ -248,6 +256,9 @@ check_options() {
     for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
+    done
+    for number in ${dnsmos_seeds}; do
+        [[ ${number} =~ ^[0-9]+$ ]] || die "--dnsmos_seeds ${number}: give numbers"
     done
     for number in ${dry_blends}; do
         [[ ${number} =~ ^(0?\.[0-9]*[1-9][0-9]*|1)$ ]] ||
@@ -521,7 +532,7 @@ if runs 7; then
     # shellcheck disable=SC2086
     job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
-        --dnsmos_trials "${dnsmos_trials}" --dnsmos_methods ${dnsmos_methods} \
+        --dnsmos_trials "${dnsmos_trials}" --dnsmos_seeds ${dnsmos_seeds} --dnsmos_methods ${dnsmos_methods} \
         --dry_blends ${dry_blends} \
         --dry_blend_methods ${dry_blend_methods} --scores "scores${tag}.csv" \
         --results "${results}" \

@@ -504,6 +504,22 @@ def test_dnsmos_of_an_unknown_method_is_one_line(run, root, capsys):
     assert error.count("\n") == 1
 
 
+def test_dnsmos_leaves_other_seeds_out(run, root, monkeypatch, capsys):
+    other = root / "exp" / EXPERIMENT.replace("_seed1", "_seed2")
+    table = root / "exp" / EXPERIMENT / "enhanced_test_ts1/spk1.scp"
+    write_table(other / "enhanced_test_ts1/spk1.scp", read_table(table))
+    rated = []
+    monkeypatch.setattr(
+        scoring.quality, "dnsmos", lambda clip: rated.append(clip) or {"ovrl": 1.0}
+    )
+    run("--dnsmos_trials", "1", "--dnsmos_seeds", "2")
+    assert len(rated) == 4 * 3 + 1  # the reference rows, and seed 2 on its one set
+    assert not list((root / "exp" / EXPERIMENT).rglob("dnsmos.csv"))
+    with pytest.raises(SystemExit):
+        run("--dnsmos_seeds", "7")
+    assert "--dnsmos_seeds: no system of seed 7" in capsys.readouterr().err
+
+
 def test_dnsmos_leaves_other_methods_out(run, root, monkeypatch):
     other = root / "exp" / EXPERIMENT.replace("_s_", "_b2_")
     table = root / "exp" / EXPERIMENT / "enhanced_test_ts1/spk1.scp"

@@ -132,6 +132,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--dry_blends 0.0", "--dry_blends 0.0: give numbers above 0, at most 1"),
         ("--dry_blend_methods h", "--dry_blend_methods h: choose from b1 b2 s"),
         ("--dnsmos_methods h", "--dnsmos_methods h: choose from b1 b2 s"),
+        ("--dnsmos_seeds one", "--dnsmos_seeds one: give numbers"),
         ("--set theta", "--set theta: write KEY=VALUE"),
         ("stray", "stray: unexpected argument"),
         (

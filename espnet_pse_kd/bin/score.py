@@ -23,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--test_sets", nargs="+", default=list(TEST_SETS), help="folders of --dumpdir")
     add("--dnsmos_trials", type=int, default=12, help="trials per set, 0 for none")
     add("--dnsmos_methods", nargs="*", default=[], help="systems; default: all")
+    add("--dnsmos_seeds", type=int, nargs="*", default=[], help="default: all")
     add(
         "--dry_blends",
         type=float,
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         scores,
         args.dnsmos_trials,
         args.dnsmos_methods,
+        args.dnsmos_seeds,
         args.nj,
     )
     command = args.command or shlex.join(

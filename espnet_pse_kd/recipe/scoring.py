@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import espnet_pse_kd.metrics
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open
 from espnet_pse_kd.metrics import quality
 from espnet_pse_kd.metrics.intrusive import score_signals
@@ -262,6 +263,7 @@ def score_all(
     output: Path,
     dnsmos_trials: int = 12,
     dnsmos_methods: Sequence[str] = (),
+    dnsmos_seeds: Sequence[int] = (),
     nj: int = 1,
 ) -> None:
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
@@ -280,19 +282,26 @@ def score_all(
         dnsmos_trials: trials per set that DNSMOS scores, 0 for none.
         dnsmos_methods: systems or methods that it scores beside the reference rows;
             none for all.
+        dnsmos_seeds: training seeds of those that it scores, none for all.
         nj: processes.
 
     Raises:
-        UserError: as `score_set`; no system has a name of ``dnsmos_methods``.
+        UserError: as `score_set`; no system has a name of ``dnsmos_methods`` or a seed
+            of ``dnsmos_seeds``.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     trained = [s for s in systems if not s.is_reference and not s.dry]
     names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
+    for seed in dnsmos_seeds:
+        if all(system.seed != seed for system in trained):
+            raise UserError(f"--dnsmos_seeds: no system of seed {seed}")
     rows: list[dict[str, str]] = []
     stale: list[Path] = []
     for system in systems:
         rated = system.is_reference or (
-            not system.dry and (system.name in names or not dnsmos_methods)
+            not system.dry
+            and (system.name in names or not dnsmos_methods)
+            and (system.seed in dnsmos_seeds or not dnsmos_seeds)
         )
         for test_set in test_sets:
             folder = system.scores(test_set)
