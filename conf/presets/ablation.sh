@@ -14,5 +14,6 @@ score_tag=dev
 dry_blends=
 dnsmos_trials=0
 dnsmos_methods=
+dnsmos_seeds=
 dry_blend_methods=
 stage_minutes="0 1 2 1 120 8 12 1"

@@ -15,6 +15,8 @@ pse_epochs=4
 # 100 trials, of TS0 to TS2 in equal parts.
 dnsmos_trials=34
 dnsmos_methods="b1 b2 b3 h s best"
+# It takes longer than all other scores together.
+dnsmos_seeds=0
 dry_blends="0.1 0.2"
 dry_blend_methods="b2 s"
 train_jobs=2
