@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PALETTE = (
     *("#0b6e99", "#d1495b", "#2e8540", "#8e5ea2", "#e0912b"),
     *("#4a4e69", "#b5838d", "#3a86ff", "#7f5539", "#06a77d"),
-    *("#c2185b", "#7a8b00", "#00334e"),
+    *("#c2185b", "#7a8b00", "#00334e", "#6d3b00", "#b388eb"),
 )
 """Colours of the systems, far from each other also where red and green look alike."""
 GREY = "#8a8f98"
@@ -123,9 +123,19 @@ def operating_figure(panels: Sequence[Panel], colour: Mapping[str, str]) -> str:
         axes.grid(alpha=0.25)
     for axes in grid[-1]:
         axes.set_xlabel("leakage reduction in TS3, dB (median)")
-    handles, labels = _once(grid.flat)
-    figure.legend(handles, labels, loc="outside upper left", ncols=10, frameon=False)
+    _legend_above(figure, *_once(grid.flat))
     return _svg(figure)
+
+
+def _legend_above(figure: Figure, handles: list[Artist], labels: list[str]) -> None:
+    """A legend in as many columns as the figure is wide enough for."""
+    for columns in range(10, 0, -1):
+        legend = figure.legend(
+            handles, labels, loc="outside upper left", ncols=columns, frameon=False
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _line(axes: Axes, points: Sequence[Point], colour: str) -> None:
