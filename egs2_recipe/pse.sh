@@ -51,6 +51,8 @@ speaker_encoder=ge2e
 
 # Training (stages 4 and 5)
 pvad_config=conf/train_pvad.yaml
+pvad_tag=
+pvad_set=
 pvad_args=
 pvad_epochs=
 pse_config=conf/tuning/train_pse_mingru.yaml
@@ -136,6 +138,8 @@ Data
 
 Training
     --pvad_config       # YAML of the teacher (default=${pvad_config})
+    --pvad_tag          # Names the teacher's folder, EXPDIR/pvad_TAG (default: from --pvad_config)
+    --pvad_set          # "KEY=VALUE ..." laid over the teacher's YAML, e.g. pvad_conf.conditioning=et
     --pvad_args         # Further options of espnet_pse_kd.bin.pvad_train
     --pvad_epochs       # Epochs of the teacher (default: the YAML's)
     --pse_config        # YAML of the students (default=${pse_config})
@@ -349,13 +353,16 @@ train=("${python}" -m espnet_pse_kd.bin.train --expdir "${expdir}" --dumpdir "${
     --cmd "${cuda_cmd}")
 # shellcheck disable=SC2206
 pvad_training=("${train[@]}" --config "${pvad_config}" --seeds "${seed}"
-    ${pvad_epochs:+--max_epoch "${pvad_epochs}"} "--train_args=${pvad_args}")
+    ${pvad_tag:+--tag "${pvad_tag}"} ${pvad_epochs:+--max_epoch "${pvad_epochs}"} "--train_args=${pvad_args}")
 # shellcheck disable=SC2206
 pse_training=("${train[@]}" --config "${pse_config}" --methods ${methods} --seeds ${seeds}
     --jobs "${train_jobs}" ${pse_epochs:+--max_epoch "${pse_epochs}"}
     ${trunk_epochs:+--trunk_epochs "${trunk_epochs}"} "--train_args=${pse_args}")
 # shellcheck disable=SC2206
 pse_training+=(--methods_tables ${methods_tables})
+for option in ${pvad_set}; do
+    pvad_training+=(--set "${option}")
+done
 for option in ${set}; do
     pse_training+=(--set "${option}")
 done

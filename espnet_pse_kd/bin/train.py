@@ -36,6 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dumpdir", type=Path, default=Path("dump"), help="written by stages 2 and 3")
     add("--train_set", default="train", help="folder of DUMPDIR/raw")
     add("--valid_set", default="dev", help="folder of DUMPDIR/raw")
+    add("--tag", help="TAG in the folders' names (default: from --config's)")
     add("--max_epoch", type=int, help="default: the base YAML's")
     add("--seeds", type=int, nargs="+", default=[0], help="of training")
     add("--methods", nargs="+", help="names in --methods_tables")
@@ -79,9 +80,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--jobs {args.jobs}: give at least 1")
 
 
+def _tag(args: argparse.Namespace) -> str:
+    return args.tag or training.config_tag(args.config)
+
+
 def _folders(args: argparse.Namespace) -> list[Path]:
     """Where the trainings are, but for the trunks."""
-    tag = training.config_tag(args.config)
+    tag = _tag(args)
     if args.methods is None:
         return [training.folder_of(args.expdir, tag, "pvad", args.seeds[0])]
     return [
@@ -107,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     plan = training.Plan(
         base=read_yaml(args.config),
-        tag=training.config_tag(args.config),
+        tag=_tag(args),
         overrides=[override(text) for text in args.set],
         expdir=args.expdir,
         dumpdir=args.dumpdir,
