@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys
 
 FIELDS = ("ids", "speakers", "sources", "vectors")
+CLIP_TABLES = ("wav.scp", "utt2spk", "utt2source")
+"""Tables of ``dump/enroll/<split>``: audio, speaker and recording of every clip."""
 ENCODER_FILE = "speaker_encoder"
 """Beside the vectors of single clips: the name of the encoder that made them."""
 
@@ -72,6 +74,19 @@ class EnrolmentClips:
         self._rows_of: dict[str, list[int]] = {}
         for row, speaker in enumerate(self.speakers):
             self._rows_of.setdefault(speaker, []).append(row)
+
+    @classmethod
+    def read(cls, folder: Path) -> EnrolmentClips:
+        """The clips of ``dump/enroll/<split>``.
+
+        Raises:
+            UserError: a table is missing, or the tables have different keys.
+        """
+        ids = same_keys(folder, CLIP_TABLES)
+        speakers, sources = (read_table(folder / t) for t in CLIP_TABLES[1:])
+        return EnrolmentClips(
+            ids, [speakers[i] for i in ids], [sources[i] for i in ids], str(folder)
+        )
 
     def rows(self, entry: str) -> list[int]:
         """Rows that a line of ``enroll_id`` allows.

@@ -2,7 +2,8 @@
 """Score the package's own weights, as a user gets them, on the recipe's test sets.
 
 Every trial is enrolled and enhanced by `PersonalizedEnhancer`, as a stream and with
-`look_ahead`; run stages 1 and 2 of the recipe first.
+`look_ahead`; run stages 1 and 2 of the recipe first. Its own enrolment clip has 3 to
+8 s; with --clips 3 others, of other recordings, join it, as users are advised.
 
 python local/score_weights.py --dump_dir egs2_recipe/dump --nj 2
 """
@@ -13,6 +14,7 @@ import argparse
 import functools
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +22,12 @@ import numpy as np
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.enrolment import EnrolmentClips
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.recipe.training import split_of
 from espnet_pse_kd.recipe.trials import Signals, Trial, load_signals, load_trials
 
 FIGURES = (
@@ -56,16 +60,34 @@ def _enhancer() -> PersonalizedEnhancer:
     return PersonalizedEnhancer.from_pretrained()
 
 
-def _profile(clip: str) -> Profile:
+def _profile(clips: Sequence[str]) -> Profile:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the recipe's clips are short and noisy
-        return _enhancer().enroll(read_audio(clip), SAMPLE_RATE)
+        speech = np.concatenate([read_audio(clip) for clip in clips])
+        return _enhancer().enroll(speech, SAMPLE_RATE)
 
 
-def _score(work: tuple[Trial, str], variants: tuple[Variant, ...]) -> list[dict]:
-    trial, clip = work
+def enrolments(folder: Path, trials: Sequence[Trial], most: int) -> list[list[str]]:
+    """At most ``most`` enrolment clips for each trial of a set, its own one first."""
+    own = read_table(folder / "enroll_spk1.scp")
+    if most == 1:
+        return [[own[trial.uid]] for trial in trials]
+    split = folder.parents[1] / "enroll" / split_of(folder.name)
+    known, paths = EnrolmentClips.read(split), read_table(split / "wav.scp")
+    chosen = []
+    for trial in trials:
+        source, speaker = trial.facts["target_source"], trial.facts["target"]
+        clips = [paths[known.ids[row]] for row in known.rows(f"*{source} {speaker}")]
+        chosen.append(list(dict.fromkeys([own[trial.uid], *clips]))[:most])
+    return chosen
+
+
+def _score(
+    work: tuple[Trial, Sequence[str]], variants: tuple[Variant, ...]
+) -> list[dict]:
+    trial, clips = work
     signals: Signals = load_signals(trial)
-    profile = _profile(clip)
+    profile = _profile(clips)
     rows = []
     for variant in variants:
         output = _enhancer()(signals.mixture, SAMPLE_RATE, profile, *variant)
@@ -110,6 +132,7 @@ def main() -> None:
     add("--sets", nargs="+", default=[f"test_ts{number}" for number in range(4)])
     add("--limits", type=float, nargs="*", default=[], help="attenuation limits, dB")
     add("--trials", type=int, help="first trials of each set only")
+    add("--clips", type=int, default=1, help="most enrolment clips of a trial")
     add("--output", type=Path, help="JSON lines with the scores of every trial")
     add("--nj", type=int, default=2)
     args = parser.parse_args()
@@ -118,9 +141,8 @@ def main() -> None:
     work = []
     for name in args.sets:
         folder = args.dump_dir / "raw" / name
-        clips = read_table(folder / "enroll_spk1.scp")
         trials = load_trials(folder)[: args.trials]
-        work += [(trial, clips[trial.uid]) for trial in trials]
+        work += zip(trials, enrolments(folder, trials, args.clips), strict=True)
     run = functools.partial(_score, variants=variants)
     results = parallel_map(run, work, args.nj, "trials")
     rows = [row for group in results for row in group]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_speaker import voice
 
 from espnet_pse_kd.bin import finetune_speaker_encoder
+from espnet_pse_kd.enrolment import CLIP_TABLES
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.voices import Voice, person_of
@@ -33,7 +34,7 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("dump")
     raw, clips = root / "raw" / "train", root / "enroll" / "train"
     tables: dict[str, dict[str, str]] = {name: {} for name in robust._MIXTURE_TABLES}
-    enrol: dict[str, dict[str, str]] = {name: {} for name in robust._CLIP_TABLES}
+    enrol: dict[str, dict[str, str]] = {name: {} for name in CLIP_TABLES}
     for folder in (raw, clips):
         folder.mkdir(parents=True)
     for number, speaker in enumerate([*PITCHES, SILENT]):

@@ -12,7 +12,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.kaldi import read_table, write_table
 
 __all__ = ["weights"]  # a fixture
 
@@ -40,7 +40,8 @@ def write_set(raw: Path, number: int) -> None:
         write_table(folder / name, {"a": path})
     write_table(folder / "utt2scenario", {"a": f"ts{number}"})
     write_table(folder / "utt2spk", {"a": "me"})
-    (folder / "trials.jsonl").write_text(json.dumps({"uid": "a", "target": "me"}))
+    facts = {"uid": "a", "target": "me", "target_source": "mixed"}
+    (folder / "trials.jsonl").write_text(json.dumps(facts))
 
 
 def test_every_variant_is_a_row(
@@ -72,6 +73,26 @@ def test_every_variant_is_a_row(
     }
     assert reduction["causal, limit 12 dB"] < reduction["causal"]
     assert reduction["look-ahead"] >= reduction["causal"] - 1e-3
+
+
+def test_further_clips_are_of_other_recordings(tmp_path: Path) -> None:
+    for number in range(4):
+        write_set(tmp_path / "raw", number)
+    clips = {"own": "first", "same": "mixed", "more": "second", "rest": "third"}
+    split = tmp_path / "enroll/test"
+    write_table(split / "utt2source", clips)
+    write_table(split / "utt2spk", dict.fromkeys(clips, "me"))
+    raw = tmp_path / "raw/test_ts0"
+    own = read_table(raw / "enroll_spk1.scp")["a"]
+    write_table(split / "wav.scp", {name: name for name in clips} | {"own": own})
+    script = runpy.run_path(str(SCRIPT))
+    trials = script["load_trials"](raw)
+    for most, expected in (
+        (1, [own]),
+        (2, [own, "more"]),
+        (9, [own, "more", "rest"]),
+    ):
+        assert script["enrolments"](raw, trials, most) == [expected]
 
 
 def test_voicefilter_s_mixtures(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.audio import read_audio
-from espnet_pse_kd.enrolment import ENCODER_FILE, EnrolmentVectors
+from espnet_pse_kd.enrolment import ENCODER_FILE, EnrolmentClips, EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys, write_table
 from espnet_pse_kd.progress import parallel_map
@@ -22,7 +22,6 @@ from espnet_pse_kd.stft import num_frames
 
 CLIP_BATCH = 32
 MIXTURE_BATCH = 8
-_CLIP_TABLES = ("wav.scp", "utt2spk", "utt2source")
 
 
 @functools.lru_cache(maxsize=1)
@@ -81,8 +80,8 @@ def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
     Raises:
         UserError: a table or file is missing, or a clip holds no speech.
     """
-    clips = same_keys(folder, _CLIP_TABLES)
-    wavs, speakers, sources = (read_table(folder / name) for name in _CLIP_TABLES)
+    known, wavs = EnrolmentClips.read(folder), read_table(folder / "wav.scp")
+    clips = known.ids
     cache = folder / "vectors"
     _forget_other_encoder(cache, encoder)
     files = {clip: cache / f"{clip}.npy" for clip in clips}
@@ -96,8 +95,8 @@ def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
         pass
     result = EnrolmentVectors(
         clips,
-        [speakers[c] for c in clips],
-        [sources[c] for c in clips],
+        known.speakers,
+        known.sources,
         np.stack([np.load(files[c]) for c in clips]),
     )
     result.save(folder / "vectors.npz")

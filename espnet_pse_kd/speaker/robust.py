@@ -41,7 +41,6 @@ _CHECKPOINT = "checkpoint.pt"
 _TARGET_SHARE = 0.6
 """Least share of a window in which the target speaks, where the mixture has such."""
 _MIXTURE_TABLES = ("wav.scp", "spk1.scp", "utt2spk", "utt2interf", "enroll_id")
-_CLIP_TABLES = ("wav.scp", "utt2spk", "utt2source")
 _EVERY = 100  # steps between checkpoints, and between lines of the log
 
 
@@ -113,11 +112,7 @@ def read_pairs(mixtures: Path, clips: Path) -> dict[str, list[Pair]]:
     """
     uids = same_keys(mixtures, _MIXTURE_TABLES)
     tables = {name: read_table(mixtures / name) for name in _MIXTURE_TABLES}
-    ids = same_keys(clips, _CLIP_TABLES)
-    wavs, speakers, sources = (read_table(clips / name) for name in _CLIP_TABLES)
-    known = EnrolmentClips(
-        ids, [speakers[c] for c in ids], [sources[c] for c in ids], str(clips)
-    )
+    known, wavs = EnrolmentClips.read(clips), read_table(clips / "wav.scp")
     pairs: dict[str, list[Pair]] = {}
     for uid in uids:
         rows = known.rows(tables["enroll_id"][uid])
