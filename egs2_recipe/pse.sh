@@ -46,7 +46,7 @@ num_dev=200
 num_test=40
 local_data_opts=
 simulation_opts=
-its_parts=
+its_variants=
 speaker_encoder=ge2e
 
 # Training (stages 4 and 5)
@@ -132,8 +132,9 @@ Data
     --num_test          # Trials per scenario
     --local_data_opts   # Further options of local/data.sh (see local/data.sh --help)
     --simulation_opts   # Further options of python -m espnet_pse_kd.bin.simulate
-    --its_parts         # Also training sets with these parts of the inactive-target samples,
-                        # e.g. "0.5", for methods that ask for one
+    --its_variants      # Also training sets with other inactive-target samples, for methods
+                        # that ask for them: parts of them, or one construction of all, e.g.
+                        # "0.5 partial swap_enrolment"
     --speaker_encoder   # ge2e, ge2e_robust (fine-tuned to mixtures), or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
 
 Training
@@ -422,7 +423,7 @@ begin() {
 }
 # The sets that a teacher hears: its own, the students', the scored ones.
 teacher_sets() {
-    # Those of --its_parts: stage 2 deletes the folders of other parts.
+    # Those of --its_variants: stage 2 deletes the folders of others.
     compgen -G "${dumpdir}/raw/${train_set}_its*" | sed 's:.*/::' || true
     compgen -G "${dumpdir}/raw/${valid_set}_its*" | sed 's:.*/::' || true
     echo "${train_set} ${valid_set} ${test_sets}"
@@ -450,7 +451,7 @@ if runs 2; then
     job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
         --dump_dir "${dumpdir}" --train "${num_train}" --dev "${num_dev}" \
         --test "${num_test}" --seed "${seed}" --nj "${nj}" \
-        ${its_parts:+--its_parts ${its_parts}} ${simulation_opts}
+        ${its_variants:+--its_variants ${its_variants}} ${simulation_opts}
     keep_time 2_simulate
 fi
 

@@ -151,7 +151,7 @@ def test_a_run_without_teacher(reference, tmp_path):
         tmp_path,
         *("--stage", "2", "--stop_stage", "7", "--methods", "half"),
         *("--methods_tables", f"conf/methods.yaml {table}"),
-        *("--skip_teacher", "true", "--its_parts", "0.5", "--score_tag", "half"),
+        *("--skip_teacher", "true", "--its_variants", "0.5", "--score_tag", "half"),
     )
     exp = tmp_path / "exp"
     config = (exp / "pse_mingru_half_seed0/config.yaml").read_text()

@@ -70,7 +70,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def dump(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dump")
-    simulate(data, folder, SIZES, OPTIONS, seed=5, its_parts=(0.5,))
+    simulate(
+        data,
+        folder,
+        SIZES,
+        OPTIONS,
+        seed=5,
+        its_variants=(0.5, "partial", "swap_enrolment"),
+    )
     return folder
 
 
@@ -521,6 +528,15 @@ def test_folders_are_valid_and_consistent(dump: Path) -> None:
     half_wavs = read_table(dump / "raw/train_its50/wav.scp")
     for keep, record in zip(kept, half):
         assert half_wavs[record["uid"]] == wavs[0 if keep else 1][record["uid"]]
+    for name in ("partial", "swap_enrolment"):
+        other = dump / f"raw/train_its_{name}"
+        assert validate_set(other) == SIZES["train"]
+        other_wavs = read_table(other / "wav.scp")
+        for record, one, differs in zip(records(other), its, changed):
+            assert record["its"] == (name if differs else "")
+            is_same = other_wavs[record["uid"]] == wavs[0][record["uid"]]
+            assert is_same != differs
+            assert (record == one) != differs  # all other draws are shared
     enroll = read_table(dump / "raw/train/enroll_id")
     assert all(line.startswith("*") for line in enroll.values())
     clips = read_table(dump / "enroll/dev/wav.scp")
@@ -560,7 +576,7 @@ def test_killed_runs_resume_bit_by_bit(data: Path, dump: Path, tmp_path: Path) -
         *("--data_dir", str(data), "--dump_dir", str(tmp_path), "--seed", "5"),
         *("--train", "12", "--dev", "4", "--test", "4", "--nj", "1"),
         *("--clips_per_speaker", "2", "--clip_seconds", "2.0", "3.0"),
-        *("--its_parts", "0.5"),
+        *("--its_variants", "0.5", "partial", "swap_enrolment"),
     ]
     target = tmp_path / "raw"
     for wanted in (1, 7):

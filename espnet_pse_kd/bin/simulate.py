@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.simulation.dataset import set_sizes, simulate
+from espnet_pse_kd.errors import one_line
+from espnet_pse_kd.simulation.dataset import its_variant, set_sizes, simulate
 from espnet_pse_kd.simulation.scenario import SimulationOptions
 
 HELP = {
@@ -58,12 +58,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="decides every sample")
     add("--nj", type=int, default=2, help="processes")
     add(
-        "--its_parts",
-        type=float,
+        "--its_variants",
         nargs="*",
         default=[],
-        help="also training sets with so much of the inactive-target samples, the "
-        "others replaced by twins with the target: 0.5 for train_its50",
+        help="also training sets with other inactive-target samples: so much of them, "
+        "the others replaced by twins with the target (0.5: train_its50), or all made "
+        "by one construction (partial: train_its_partial)",
     )
     group = parser.add_argument_group("ranges and shares")
     for field in fields(SimulationOptions):
@@ -89,9 +89,6 @@ def main(arguments: list[str] | None = None) -> None:
     }
     pairs = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
     options = SimulationOptions(**{**values, **pairs})
-    for part in args.its_parts:
-        if not 0 < part < 1:
-            raise UserError(f"--its_parts {part:g}: give numbers between 0 and 1")
     sizes = set_sizes(args.train, args.dev, args.test, args.dev_scored)
     simulate(
         args.data_dir,
@@ -100,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         options,
         args.seed,
         args.nj,
-        args.its_parts,
+        [its_variant(text) for text in args.its_variants],
     )
 
 

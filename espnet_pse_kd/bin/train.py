@@ -129,11 +129,11 @@ def main(argv: list[str] | None = None) -> None:
         for name in (args.train_set, args.valid_set):
             folder = args.dumpdir / "raw" / its_set(name, method.its)
             if not folder.is_dir():
+                variant = "" if isinstance(method.its, bool) else method.its
                 raise UserError(
                     f"{folder}: no such folder, method {method.name} needs it; run "
-                    f"stages 2 and 3 with --its_parts {float(method.its):g}"
-                    if 0 < method.its < 1
-                    else f"{folder}: no such folder; run stages 2 and 3 first"
+                    "stages 2 and 3 "
+                    + (f"with --its_variants {variant}" if variant else "first")
                 )
     if args.from_scratch or all(method.from_scratch for method in methods):
         trunk_epochs = None

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.simulation.scenario import CONSTRUCTIONS
 from espnet_pse_kd.yamls import read_yaml
 
 _KEYS = ("summary", "its", "teacher", "from_scratch", "options")
@@ -24,9 +25,8 @@ class Method:
     Attributes:
         name: what ``--methods`` calls it.
         summary: one line.
-        its: whether its training data hold inactive-target samples; or the share of
-            the simulated ones that they hold, the others being replaced by twins with
-            the target (`simulation.dataset.its_set`).
+        its: whether its training data hold inactive-target samples; or another variant
+            of them, a share or a construction (`simulation.dataset.its_set`).
         teacher: whether its gate asks the personal VAD.
         from_scratch: whether it is trained alone where others fork from a trunk.
         options: what it lays over the base YAML, see `merge`.
@@ -34,7 +34,7 @@ class Method:
 
     name: str
     summary: str
-    its: bool | float
+    its: bool | float | str
     teacher: bool = False
     from_scratch: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -44,8 +44,8 @@ def read_methods(*paths: str | Path) -> dict[str, Method]:
     """Read one or more tables of methods.
 
     Raises:
-        UserError: an entry has an unknown key, lacks ``summary`` or ``its``, has a
-            share that is none, or stands in two tables.
+        UserError: an entry has an unknown key, lacks ``summary`` or ``its``, has an
+            ``its`` that is none, or stands in two tables.
     """
     methods: dict[str, Method] = {}
     for path in paths:
@@ -67,12 +67,11 @@ def _read_table(path: str | Path) -> dict[str, Method]:
         if "summary" not in entry or "its" not in entry:
             raise UserError(f"{path}: {name}: summary and its are needed; add them")
         its = entry["its"]
-        if not isinstance(its, bool) and not (
-            isinstance(its, float) and 0.01 <= its <= 0.99
-        ):
+        is_share = isinstance(its, float) and 0.01 <= its <= 0.99
+        if not (isinstance(its, bool) or is_share or its in CONSTRUCTIONS):
             raise UserError(
-                f"{path}: {name}: its: {its!r}; give true, false or a share of 0.01 to "
-                "0.99"
+                f"{path}: {name}: its: {its!r}; give true, false, a share of 0.01 to "
+                f"0.99, or one of {', '.join(CONSTRUCTIONS)}"
             )
         methods[name] = Method(name, **entry)
     return methods

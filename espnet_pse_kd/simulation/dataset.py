@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from espnet_pse_kd.simulation.enrolment import (
 from espnet_pse_kd.simulation.inventory import Inventory, load_inventory
 from espnet_pse_kd.simulation.render import Rendered, Signals, render
 from espnet_pse_kd.simulation.scenario import (
+    CONSTRUCTIONS,
     SCENARIOS,
     SimulationOptions,
     Trial,
@@ -160,10 +161,14 @@ def _make_sample(
     options: SimulationOptions,
     seed: int,
     fingerprint: str,
+    construction: str = "",
 ) -> list[dict]:
-    """Write sample ``index`` unless it is there; its record, and that of its twin."""
-    folder = dump_dir / "raw" / set_name
-    twin_folder = dump_dir / "raw" / f"{set_name}_noits"
+    """Write sample ``index`` unless it is there; its record, and that of its twin.
+
+    With a construction it is an ITS sample made this way, whose twin is there already.
+    """
+    folder = dump_dir / "raw" / its_set(set_name, construction or True)
+    twin_folder = dump_dir / "raw" / its_set(set_name, False)
     marker = folder / "samples" / f"{index:06d}.json"
     if done := _finished(marker, fingerprint, folder, twin_folder):
         return done
@@ -171,7 +176,7 @@ def _make_sample(
     trial, rendered = simulate_sample(inventory, clips, options, seed, set_name, index)
     records = [record(trial, rendered)]
     _write_signals(folder, trial.uid, rendered.signals)
-    if rendered.twin:
+    if rendered.twin and not construction:
         _write_signals(twin_folder, trial.uid, rendered.twin)
         records.append(twin_record(trial, records[0]))
     # The marker comes last: with it, the audio is complete.
@@ -222,40 +227,52 @@ def _make_set(
     options: SimulationOptions,
     seed: int,
     nj: int,
-    its_parts: Sequence[float],
+    its_variants: Sequence[float | str],
 ) -> None:
     split = set_name.split("_")[0]
     inventory, _ = _plan(data_dir, split, options, seed)
-    drawn = json.dumps([asdict(options), seed, set_name, inventory.digest])
-    fingerprint = f"{zlib.crc32(drawn.encode()):08x}"
-    make = functools.partial(
-        _make_sample,
-        data_dir=data_dir,
-        dump_dir=dump_dir,
-        set_name=set_name,
-        options=options,
-        seed=seed,
-        fingerprint=fingerprint,
-    )
-    results = list(parallel_map(make, range(count), nj, f"simulating {set_name}"))
+
+    def make(indices: Iterable[int], construction: str = "") -> list[list[dict]]:
+        one = options.only(construction) if construction else options
+        drawn = json.dumps([asdict(one), seed, set_name, inventory.digest])
+        run = functools.partial(
+            _make_sample,
+            data_dir=data_dir,
+            dump_dir=dump_dir,
+            set_name=set_name,
+            options=one,
+            seed=seed,
+            fingerprint=f"{zlib.crc32(drawn.encode()):08x}",
+            construction=construction,
+        )
+        folder = its_set(set_name, construction or True)
+        made = list(parallel_map(run, indices, nj, f"simulating {folder}"))
+        _remove_leftovers(dump_dir / "raw" / folder)
+        return made
+
+    results = make(range(count))
     folder, enroll = dump_dir / "raw" / set_name, dump_dir / "enroll" / split
-    _remove_leftovers(folder, dump_dir / "raw" / f"{set_name}_noits")
-    own = [records[0] for records in results]
-    _write_tables(folder, own, {r["uid"]: folder for r in own}, enroll)
+    own = {records[0]["uid"]: records[0] for records in results}
+    _write_tables(folder, [*own.values()], dict.fromkeys(own, folder), enroll)
     if set_name != split:
         return
-    twins = dump_dir / "raw" / f"{set_name}_noits"
-    wanted = {its_set(set_name, part) for part in its_parts}
+    twins = dump_dir / "raw" / its_set(set_name, False)
+    _remove_leftovers(twins)
+    wanted = {its_set(set_name, variant) for variant in its_variants}
     for old in twins.parent.glob(f"{set_name}_its*"):
         if old.name not in wanted:  # tables of audio that may be another by now
             shutil.rmtree(old)
-    its = [own["uid"] for own, *twin in results if twin]
-    for part in (0.0, *its_parts):
-        replaced = set(its) - _kept_its(its, part)
-        chosen = [rs[-1] if rs[0]["uid"] in replaced else rs[0] for rs in results]
-        audio = {r["uid"]: twins if r["uid"] in replaced else folder for r in chosen}
-        target = dump_dir / "raw" / its_set(set_name, part)
-        _write_tables(target, chosen, audio, enroll)
+    its = {own["uid"]: (i, *twin) for i, (own, *twin) in enumerate(results) if twin}
+    for variant in (False, *its_variants):
+        target = dump_dir / "raw" / its_set(set_name, variant)
+        if isinstance(variant, str):
+            made = make([index for index, _ in its.values()], variant)
+            others, source = {one["uid"]: one for (one,) in made}, target
+        else:
+            replaced = its.keys() - _kept_its([*its], variant)
+            others, source = {uid: its[uid][1] for uid in replaced}, twins
+        audio = dict.fromkeys(own, folder) | dict.fromkeys(others, source)
+        _write_tables(target, [*(own | others).values()], audio, enroll)
 
 
 def _kept_its(uids: Sequence[str], part: float) -> set[str]:
@@ -318,16 +335,39 @@ def set_sizes(train: int, dev: int, test: int, dev_scored: int = 0) -> dict[str,
     return {name: size for name, size in sizes.items() if size > 0}
 
 
-def its_set(name: str, part: bool | float) -> str:
-    """Folder of a training set that holds a part of its inactive-target samples.
+def its_set(name: str, variant: bool | float | str) -> str:
+    """Folder of a training set with other inactive-target samples than simulated.
 
     Args:
         name: ``train`` or ``dev``.
-        part: of the simulated samples; the others are replaced by their twins.
+        variant: the part of them that stays, the others being replaced by their twins;
+            or the construction by which all are made.
     """
-    if part == 1:
+    if isinstance(variant, str):
+        return f"{name}_its_{variant}"
+    if variant == 1:
         return name
-    return f"{name}_its{round(100 * part)}" if part else f"{name}_noits"
+    return f"{name}_its{round(100 * variant)}" if variant else f"{name}_noits"
+
+
+def its_variant(text: str) -> float | str:
+    """Read one of ``--its_variants``.
+
+    Raises:
+        UserError: it is neither a share between 0 and 1 nor a construction.
+    """
+    if text in CONSTRUCTIONS:
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UserError(
+            f"--its_variants {text}: give numbers between 0 and 1, or "
+            f"{', '.join(CONSTRUCTIONS)}"
+        )
+    return share
 
 
 def estimated_bytes(sizes: dict[str, int], options: SimulationOptions) -> int:
@@ -361,7 +401,7 @@ def simulate(
     options: SimulationOptions,
     seed: int = 0,
     nj: int = 1,
-    its_parts: Sequence[float] = (),
+    its_variants: Sequence[float | str] = (),
 ) -> None:
     """Write every set of ``sizes`` and its enrolment clips; a killed run resumes.
 
@@ -372,7 +412,7 @@ def simulate(
         options: ranges and shares.
         seed: with ``data_dir`` and ``options`` it decides every sample.
         nj: processes.
-        its_parts: also write the tables of training sets with these parts of the
+        its_variants: also write training sets with these variants of the
             inactive-target samples, see `its_set`.
 
     Raises:
@@ -388,4 +428,4 @@ def simulate(
     for split in splits:
         _make_clips(data_dir, dump_dir, split, options, seed, nj)
     for set_name, count in sizes.items():
-        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj, its_parts)
+        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj, its_variants)

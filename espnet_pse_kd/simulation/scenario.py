@@ -131,6 +131,11 @@ class SimulationOptions:
         pairs = itertools.product(self.speeds, self.formants)
         return tuple(Voice(speed, formants) for speed, formants in pairs)
 
+    def only(self, construction: str) -> SimulationOptions:
+        """The same, but with all ITS samples made by one of `CONSTRUCTIONS`."""
+        shares = {name: float(name == construction) for name in CONSTRUCTIONS}
+        return replace(self, **shares)
+
 
 @dataclass(frozen=True)
 class NoisePart:
