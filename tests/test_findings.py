@@ -54,6 +54,10 @@ def run(*options):
     command.main(list(options))
 
 
+def page_text(root):
+    return (root / "docs/findings.md").read_text()
+
+
 FILES = (Path("zero.csv"), Path("one.csv.gz"))
 BOTH = ("--scores", *map(str, FILES))
 
@@ -171,6 +175,8 @@ def wrong_order(root):
         (None, ("--scores", "no.csv"), "no.csv: no such file; run stage 7 first"),
         (None, (*BOTH, "--exp", "none"), "--exp none: no such folder"),
         (None, (*BOTH, "--figure", "x.png"), "--figure x.png: give a name that ends"),
+        (None, (*BOTH, "--teachers", "exp"), "no pvad_*/teacher_scores.json"),
+        (None, (*BOTH, "--ablation_name", "x"), "begin with ablation"),
         (None, (*BOTH, "--results", "R.md"), "R.md: no such file; write it with"),
     ],
 )
@@ -222,3 +228,38 @@ def test_ablation_stands_beside_what_it_varies(root):
     (root / "exp").rename(root / "gone")
     run("--scores", "kept/scores.csv.gz")
     assert (root / "docs/findings.md").read_text() == text
+    # A second one, of other trainings, stands beside the first.
+    write_experiment(root / "more/pse_x_s_seed0", "s", 0)
+    write_experiment(root / "more/pse_x_s_kappa2_seed0", "s_kappa2", 0)
+    for row in varied:
+        row["leakage_reduction"] += 2
+    write_csv(root / "varied.csv", rows + varied)
+    options = ("--ablation", "varied.csv", "--ablation_exp", "more")
+    run(
+        *("--scores", "kept/scores.csv.gz", "--keep", "kept"),
+        *(*options, "--ablation_name", "ablation_second_trunk"),
+    )
+    text = (root / "docs/findings.md").read_text()
+    first, second = text.split("### Ablation second trunk")
+    assert difference in first
+    assert "|s_kappa2 - s|" in second and "**7.00 [7.00, 7.00]**" in second
+    run("--scores", "kept/scores.csv.gz")
+    assert (root / "docs/findings.md").read_text() == text
+
+
+def test_teachers_join_the_table(root):
+    part = {"frames": 9, "auc": 0.5, "calibration_error": None}
+    part["average_precision"] = dict.fromkeys(("ns", "ntss", "tss"), 0.25)
+    scores = {"scenarios": {"ts2": part}, "all": part}
+    for name in ("exp/pvad_a", "more/pvad_a", "more/pvad_b"):
+        (root / name).mkdir(parents=True)
+        part["auc"] = 0.5 if name.startswith("exp") else 0.75
+        (root / name / "teacher_scores.json").write_text(json.dumps(scores))
+    run(*BOTH, "--exp", "exp", "--keep", "kept")
+    assert "|pvad_a|TS2|9|0.250|0.250|0.250|0.500|-|" in page_text(root)
+    run("--scores", "kept/scores.csv.gz", "--teachers", "more", "--keep", "kept")
+    text = page_text(root)
+    assert text.count("|pvad_a|TS2|9|0.250|0.250|0.250|0.750|-|") == 1
+    assert text.count("|pvad_b|TS2|") == 1 and "0.500|-|" not in text
+    run("--scores", "kept/scores.csv.gz")
+    assert page_text(root) == text

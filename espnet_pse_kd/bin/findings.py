@@ -40,7 +40,25 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--ablation",
         type=Path,
-        help="scores of the preset ablation; default: those kept, if any",
+        help="scores of the preset ablation, beside those kept, if any",
+    )
+    add(
+        "--ablation_exp",
+        type=Path,
+        nargs="+",
+        help="folders of its experiments; default: those of --exp",
+    )
+    add(
+        "--ablation_name",
+        default="ablation",
+        help="where it is kept below --keep; every ablation* is a section of the page",
+    )
+    add(
+        "--teachers",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of stage 4 whose personal VADs join the table of teachers",
     )
     add("--output", type=Path, default=Path("docs/findings.md"), help="page to fill")
     add(
@@ -93,27 +111,39 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_pse_kd.recipe import findings
     from espnet_pse_kd.recipe.results import PAIRS
 
+    if not args.ablation_name.startswith(findings.ABLATION):
+        raise UserError(
+            f"--ablation_name {args.ablation_name}: begin with {findings.ABLATION}"
+        )
     if args.figure.suffix != ".svg":
         raise UserError(f"--figure {args.figure}: give a name that ends in .svg")
     rows, records = _measurement(args.scores, args.exp, "scores.csv")
-    kept = (args.keep or args.scores[0].parent) / findings.ABLATION / findings.SCORES
-    varied, lines, parents = None, [], _parents()
+    if args.teachers:
+        records = findings.join_teachers(records, args.teachers)
+    parents = _parents()
     involved = {*parents, *parents.values()}
     involved |= {rival for one, rival in PAIRS if one in involved}
+    folder = args.keep or args.scores[0].parent
+    varied = {
+        kept.parent.name: _measurement([kept], [], kept.name)
+        for kept in sorted(folder.glob(f"{findings.ABLATION}*/{findings.SCORES}"))
+    }
     if args.ablation:
-        name = args.ablation.name
-        varied = _measurement([args.ablation], args.exp, name, involved)
-    elif kept.is_file():
-        varied = _measurement([kept], [], kept.name)
-    if varied:
-        lines = findings.ablation_lines(*varied, parents=parents)
+        expdirs, name = args.ablation_exp or args.exp, args.ablation.name
+        measured = _measurement([args.ablation], expdirs, name, involved)
+        varied[args.ablation_name] = measured
+    lines = [
+        line
+        for name, measured in varied.items()
+        for line in findings.ablation_lines(name, *measured, parents=parents)
+    ]
     findings.write_findings(
         rows, records, args.output, args.figure, args.results, lines
     )
     if args.keep:
         findings.keep(args.keep, rows, records)
-        if varied:
-            findings.keep(args.keep / findings.ABLATION, *varied)
+        for name, measured in varied.items():
+            findings.keep(args.keep / name, *measured)
     print(f"page: {args.output}; figure: {args.figure}")
 
 

@@ -29,7 +29,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SCORES, RECORDS = "scores.csv.gz", "records.json"
 """What a kept measurement consists of."""
 ABLATION = "ablation"
-"""Folder of the kept ablation, beside the measurement."""
+"""Folders of kept ablations, beside the measurement, begin with this."""
 HEADLINES = {
     "Headline: what is lost of the target, and what leaks": (
         ("TSOS %", ("ts0", "ts1", "ts2")),
@@ -191,7 +191,32 @@ def _figures(
     ]
 
 
+def join_teachers(records: Sequence[Table], expdirs: Sequence[Path]) -> list[Table]:
+    """Add the personal VADs of stage 4 to the records; a known name is replaced.
+
+    Args:
+        records: see `collect_records`.
+        expdirs: hold ``pvad_*/teacher_scores.json``.
+
+    Raises:
+        UserError: none of them does.
+    """
+    added = results.teacher_table(*(one / "scores.csv" for one in expdirs))
+    if not added:
+        folders = ", ".join(map(str, expdirs))
+        raise UserError(
+            f"--teachers {folders}: no pvad_*/teacher_scores.json; run stage 4 first"
+        )
+    [new] = added
+    names = {row[0] for row in new.rows}
+    others = [table for table in records if table.title != new.title]
+    known = [row for t in records if t.title == new.title for row in t.rows]
+    kept = [row for row in known if row[0] not in names]
+    return [*others, dataclasses.replace(new, rows=[*kept, *new.rows])]
+
+
 def ablation_lines(
+    name: str,
     rows: Sequence[dict[str, str]],
     records: Sequence[Table],
     parents: Mapping[str, str],
@@ -199,6 +224,7 @@ def ablation_lines(
     """Markdown of the ablation: on the development set, so that it may guide.
 
     Args:
+        name: of its folder, for the heading.
         rows: see `join_scores`.
         records: see `collect_records` and `read_records`.
         parents: what each variation varies.
@@ -214,7 +240,8 @@ def ablation_lines(
             "--ablation: holds no variation beside the system that it varies; run "
             "stages 6 and 7 of --preset ablation for both"
         )
-    lines = results.section("Ablation", [*tables, *records], level=3)
+    title = name.replace("_", " ").capitalize()
+    lines = results.section(title, [*tables, *records], level=3)
     note = (
         f"Development sets: {len(scores.names('target'))} speakers, "
         f"{len(scores.names('uid'))} trials, digest `{_digest(rows)}`. Names: a system "
