@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Score the package's own weights, as a user gets them, on the recipe's test sets.
+"""Score the package's own weights, or packed models, as a user gets them.
 
-Every trial is enrolled and enhanced by `PersonalizedEnhancer`, as a stream and with
-`look_ahead`; run stages 1 and 2 of the recipe first. Its own enrolment clip has 3 to
-8 s; with --clips 3 others, of other recordings, join it, as users are advised.
+Every trial of the recipe's test sets is enrolled and enhanced, as a stream and with
+`look_ahead`; run stages 1 and 2 of the recipe first. A trial's own enrolment clip has 3
+to 8 s; with --clips 3 others, of other recordings, join it, as users are advised.
+--dnsmos rates the outputs as well, and the input: 3 to 5 s a clip.
 
 python local/score_weights.py --dump_dir egs2_recipe/dump --nj 2
 """
@@ -14,7 +15,7 @@ import argparse
 import functools
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,45 +27,90 @@ from espnet_pse_kd.enrolment import EnrolmentClips
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
 from espnet_pse_kd.metrics.intrusive import score_signals
+from espnet_pse_kd.metrics.quality import dnsmos
 from espnet_pse_kd.progress import parallel_map
 from espnet_pse_kd.recipe.training import split_of
 from espnet_pse_kd.recipe.trials import Signals, Trial, load_signals, load_trials
 
+
+class Figure(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        scenario: whose trials.
+        measure: key of the scores.
+        statistic: of their values.
+        heading: of the column.
+        factor: what values are multiplied by. digits: after the point.
+    """
+
+    scenario: str
+    measure: str
+    statistic: Callable[[np.ndarray], float]
+    heading: str
+    factor: float = 1.0
+    digits: int = 1
+
+
 FIGURES = (
-    ("ts0", "tsos", mean, 100, "TS0 TSOS %"),
-    ("ts0", "level_change", mean, 1, "TS0 level dB"),
-    ("ts1", "si_sdri", median, 1, "TS1 SI-SDRi dB, median"),
-    ("ts1", "deletion", mean, 100, "TS1 deletion %"),
-    ("ts2", "si_sdri", median, 1, "TS2 SI-SDRi dB, median"),
-    ("ts2", "deletion", mean, 100, "TS2 deletion %"),
-    ("ts2", "wrong_speaker", mean, 100, "TS2 wrong speaker %"),
-    ("ts3", "leakage_reduction", median, 1, "TS3 reduction dB, median"),
+    Figure("ts0", "tsos", mean, "TS0 TSOS %", 100),
+    Figure("ts0", "level_change", mean, "TS0 level dB"),
+    Figure("ts1", "si_sdri", median, "TS1 SI-SDRi dB, median"),
+    Figure("ts1", "deletion", mean, "TS1 deletion %", 100),
+    Figure("ts2", "si_sdri", median, "TS2 SI-SDRi dB, median"),
+    Figure("ts2", "deletion", mean, "TS2 deletion %", 100),
+    Figure("ts2", "wrong_speaker", mean, "TS2 wrong speaker %", 100),
+    Figure("ts3", "leakage_reduction", median, "TS3 reduction dB, median"),
 )
-"""Scenario, measure, statistic, factor and heading of the columns."""
+DNSMOS = tuple(
+    Figure(scenario, measure, mean, f"{scenario.upper()} {title}", digits=2)
+    for scenario in ("ts0", "ts1", "ts2")
+    for measure, title in (
+        ("sig", "SIG"),
+        ("bak", "BAK"),
+        ("ovrl", "OVRL"),
+        ("p808", "P.808"),
+        ("povrl", "personalized OVRL"),
+    )
+)
 
 
-class Variant(NamedTuple):
-    """A way to call the enhancer."""
+class Call(NamedTuple):
+    """A way to call the enhancer.
 
+    Attributes:
+        model: see `PersonalizedEnhancer.from_pretrained`; None for the package's own.
+        attenuation_limit_db, look_ahead: see its ``__call__``.
+    """
+
+    model: str | None
     attenuation_limit_db: float | None
     look_ahead: bool
 
     def __str__(self) -> str:
-        limit = self.attenuation_limit_db
-        way = "look-ahead" if self.look_ahead else "causal"
-        return way if limit is None else f"{way}, limit {limit:g} dB"
+        parts = [Path(self.model).stem] if self.model else []
+        parts.append("look-ahead" if self.look_ahead else "causal")
+        if self.attenuation_limit_db is not None:
+            parts.append(f"limit {self.attenuation_limit_db:g} dB")
+        return ", ".join(parts)
+
+    def enhance(self, mixture: np.ndarray, clips: Sequence[str]) -> np.ndarray:
+        """The mixture (N,), enhanced for the voice of the clips."""
+        profile = _profile(self.model, clips)
+        enhancer = _enhancer(self.model)
+        return enhancer(mixture, SAMPLE_RATE, profile, *self[1:])
 
 
-@functools.lru_cache(maxsize=1)
-def _enhancer() -> PersonalizedEnhancer:
-    return PersonalizedEnhancer.from_pretrained()
+@functools.lru_cache(maxsize=8)
+def _enhancer(model: str | None) -> PersonalizedEnhancer:
+    return PersonalizedEnhancer.from_pretrained(model)
 
 
-def _profile(clips: Sequence[str]) -> Profile:
+def _profile(model: str | None, clips: Sequence[str]) -> Profile:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the recipe's clips are short and noisy
         speech = np.concatenate([read_audio(clip) for clip in clips])
-        return _enhancer().enroll(speech, SAMPLE_RATE)
+        return _enhancer(model).enroll(speech, SAMPLE_RATE)
 
 
 def enrolments(folder: Path, trials: Sequence[Trial], most: int) -> list[list[str]]:
@@ -83,45 +129,47 @@ def enrolments(folder: Path, trials: Sequence[Trial], most: int) -> list[list[st
 
 
 def _score(
-    work: tuple[Trial, Sequence[str]], variants: tuple[Variant, ...]
+    work: tuple[Trial, Sequence[str]], calls: tuple[Call, ...], rate: bool
 ) -> list[dict]:
     trial, clips = work
     signals: Signals = load_signals(trial)
-    profile = _profile(clips)
-    rows = []
-    for variant in variants:
-        output = _enhancer()(signals.mixture, SAMPLE_RATE, profile, *variant)
-        scores = score_signals(
-            signals.target, signals.interferer, signals.mixture, output
-        )
-        rows.append(
-            {
-                "variant": str(variant),
-                "uid": trial.uid,
-                "scenario": trial.scenario,
-                "target": trial.facts["target"],
-                **scores,
-            }
-        )
-    return rows
+    mixture = signals.mixture
+    outputs = {str(call): call.enhance(mixture, clips) for call in calls}
+    if rate:
+        outputs = {"noisy": mixture, **outputs}
+    return [
+        {
+            "call": name,
+            "uid": trial.uid,
+            "scenario": trial.scenario,
+            "target": trial.facts["target"],
+            **score_signals(signals.target, signals.interferer, mixture, output),
+            **(dnsmos(output) if rate else {}),
+        }
+        for name, output in outputs.items()
+    ]
 
 
-def table(rows: list[dict]) -> list[str]:
-    """Lines of a Markdown table, one per variant."""
-    lines = ["|call|" + "|".join(heading for *_, heading in FIGURES) + "|"]
-    lines.append("|---" * (len(FIGURES) + 1) + "|")
-    for name in dict.fromkeys(row["variant"] for row in rows):
-        cells = []
-        for scenario, measure, statistic, factor, _ in FIGURES:
-            chosen = [
-                r for r in rows if (r["variant"], r["scenario"]) == (name, scenario)
-            ]
-            speakers = [row["target"] for row in chosen]
-            values = factor * np.array([row[measure] for row in chosen])
-            found = bootstrap_interval(values, speakers, statistic=statistic)
-            cells.append(f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]")
-        lines.append(f"|{name}|" + "|".join(cells) + "|")
+def table(rows: list[dict], figures: Sequence[Figure]) -> list[str]:
+    """Lines of a Markdown table, one per call, of the scenarios that there are."""
+    scenarios = {row["scenario"] for row in rows}
+    figures = [figure for figure in figures if figure.scenario in scenarios]
+    lines = ["|call|" + "|".join(figure.heading for figure in figures) + "|"]
+    lines.append("|---" * (len(figures) + 1) + "|")
+    for name in dict.fromkeys(row["call"] for row in rows):
+        own = [row for row in rows if row["call"] == name]
+        lines.append(f"|{name}|" + "|".join(_cell(own, f) for f in figures) + "|")
     return lines
+
+
+def _cell(rows: list[dict], figure: Figure) -> str:
+    chosen = [row for row in rows if row["scenario"] == figure.scenario]
+    values = figure.factor * np.array([row[figure.measure] for row in chosen])
+    found = bootstrap_interval(
+        values, [row["target"] for row in chosen], statistic=figure.statistic
+    )
+    ends = (found.value, found.low, found.high)
+    return "{} [{}, {}]".format(*(f"{end:.{figure.digits}f}" for end in ends))
 
 
 def main() -> None:
@@ -129,27 +177,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--dump_dir", type=Path, default=Path("egs2_recipe/dump"))
+    add("--models", nargs="+", default=[None], help="packed; default: the package's")
+    add("--causal", action="store_true", help="only without look-ahead")
     add("--sets", nargs="+", default=[f"test_ts{number}" for number in range(4)])
     add("--limits", type=float, nargs="*", default=[], help="attenuation limits, dB")
     add("--trials", type=int, help="first trials of each set only")
     add("--clips", type=int, default=1, help="most enrolment clips of a trial")
+    add("--dnsmos", action="store_true", help="rate outputs and input by DNSMOS, too")
     add("--output", type=Path, help="JSON lines with the scores of every trial")
     add("--nj", type=int, default=2)
     args = parser.parse_args()
     limits = [None, *args.limits]
-    variants = tuple(Variant(limit, look) for limit in limits for look in (False, True))
+    ways = (False,) if args.causal else (False, True)
+    calls = tuple(
+        Call(model, limit, look)
+        for model in args.models
+        for limit in limits
+        for look in ways
+    )
     work = []
     for name in args.sets:
         folder = args.dump_dir / "raw" / name
         trials = load_trials(folder)[: args.trials]
         work += zip(trials, enrolments(folder, trials, args.clips), strict=True)
-    run = functools.partial(_score, variants=variants)
+    run = functools.partial(_score, calls=calls, rate=args.dnsmos)
     results = parallel_map(run, work, args.nj, "trials")
     rows = [row for group in results for row in group]
     if args.output:
         with atomic_open(args.output) as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    print("\n".join(table(rows)))
+    print("\n".join(table(rows, FIGURES)))
+    if args.dnsmos:
+        print("\n".join(["", *table(rows, DNSMOS)]))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_every_variant_is_a_row(
     rows = [json.loads(line) for line in scores.read_text().splitlines()]
     assert len(rows) == 16
     reduction = {
-        row["variant"]: row["leakage_reduction"]
+        row["call"]: row["leakage_reduction"]
         for row in rows
         if row["scenario"] == "ts3"
     }
