@@ -7,6 +7,7 @@ are, with replacement, and weighs a trial by how often its speaker and seed were
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,10 +54,11 @@ def ratio(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted median: `numpy.median` of the values repeated by their weights."""
     order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[:, order], -1)
-    half = cumulative[:, -1:] / 2
-    low = values[order][np.argmax(cumulative >= half, -1)]
-    high = values[order][np.argmax(cumulative > half, -1)]
+    # Along the draws, which lie side by side: several times faster than along the values.
+    cumulative = np.cumsum(weights.T[order], 0)  # [n, draws]
+    half = cumulative[-1] / 2
+    low = values[order][(cumulative < half).sum(0)]
+    high = values[order][(cumulative <= half).sum(0)]
     return (low + high) / 2
 
 
@@ -69,9 +71,11 @@ def worst(values: np.ndarray, weights: np.ndarray, part: float = 0.05) -> np.nda
     return mean(values[order], np.clip(np.minimum(sorted_weights, room), 0, None))
 
 
+@functools.lru_cache(maxsize=8)
 def _weights(
-    speakers: Sequence[str], seeds: Sequence[int] | None, draws: int, seed: int
+    speakers: tuple[str, ...], seeds: tuple[int, ...] | None, draws: int, seed: int
 ) -> np.ndarray:
+    """Weights (draws, n), of draws with any; for every measure of the same trials."""
     rng = np.random.default_rng(seed)
     weights = np.ones((draws, len(speakers)))
     for factor in (speakers, seeds):
@@ -81,6 +85,8 @@ def _weights(
         count = len(names)
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
         weights *= drawn[:, index]
+    weights = np.asfortranarray(weights[weights.sum(-1) > 0])
+    weights.flags.writeable = False
     return weights
 
 
@@ -163,8 +169,8 @@ def _bootstrap(
     if not len(speakers):
         return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
     every = np.ones((1, len(speakers)))
-    weights = _weights(speakers, seeds, draws, seed)
-    weights = weights[weights.sum(-1) > 0]
+    drawn_seeds = None if seeds is None else tuple(seeds.tolist())
+    weights = _weights(tuple(speakers.tolist()), drawn_seeds, draws, seed)
     value, drawn = (
         statistic(systems[0], w) - (statistic(systems[1], w) if systems[1:] else 0.0)
         for w in (every, weights)
