@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from espnet_pse_kd.bin import train
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
@@ -177,6 +178,23 @@ def test_method_may_ask_for_a_part_of_the_its_samples(plan, tmp_path):
     config = plan.student(half, 0, forked=False).config
     assert config["train_shape_file"][0].endswith("raw/train_its50/utt2num_samples")
     assert config["valid_shape_file"][0].endswith("raw/dev_its50/utt2num_samples")
+
+
+def test_method_may_ask_for_a_construction_of_the_its_samples(plan):
+    partial = dataclasses.replace(METHODS["b2"], its="partial")
+    for name in ("train_its_partial", "dev_its_partial"):
+        folder = plan.dumpdir / "raw" / name
+        write_table(folder / "enroll_id", {"a": f"clip_{name}"})
+        (folder / "trials.jsonl").write_text(json.dumps({"uid": "a", "set": name}))
+    config = plan.student(partial, 0, forked=False).config
+    assert config["train_shape_file"][0].endswith("train_its_partial/utt2num_samples")
+
+
+def test_a_tag_names_the_folder(capsys):
+    config = ["--config", str(ROOT / "conf/train_pvad.yaml"), "--check"]
+    train.main(config)
+    train.main([*config, "--tag", "et", "--set", "pvad_conf.conditioning=et"])
+    assert capsys.readouterr().out == "exp/pvad_default\nexp/pvad_et\n"
 
 
 def test_method_from_scratch_does_not_fork(plan):

@@ -151,11 +151,14 @@ def test_a_run_without_teacher(reference, tmp_path):
         tmp_path,
         *("--stage", "2", "--stop_stage", "7", "--methods", "half"),
         *("--methods_tables", f"conf/methods.yaml {table}"),
-        *("--skip_teacher", "true", "--its_variants", "0.5", "--score_tag", "half"),
+        *("--skip_teacher", "true", "--its_variants", "0.5 partial"),
+        *("--score_tag", "half"),
     )
     exp = tmp_path / "exp"
     config = (exp / "pse_mingru_half_seed0/config.yaml").read_text()
     assert "raw/train_its50/wav.scp" in config and "raw/dev_its50/wav.scp" in config
+    other = (tmp_path / "dump/raw/train_its_partial/utt2scenario").read_text()
+    assert " partial\n" in other and "ts3" not in other
     with open(exp / "scores_half.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {"noisy", "half", "half+0.2x"} <= {row["system"] for row in rows}

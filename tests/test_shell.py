@@ -134,6 +134,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--dnsmos_methods h", "--dnsmos_methods h: choose from b1 b2 s"),
         ("--dnsmos_seeds one", "--dnsmos_seeds one: give numbers"),
         ("--set theta", "--set theta: write KEY=VALUE"),
+        ("--pvad_set layers", "--set layers: write KEY=VALUE"),
         ("stray", "stray: unexpected argument"),
         (
             "--stage 2 --datadir no/data",

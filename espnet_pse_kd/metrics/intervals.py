@@ -54,7 +54,7 @@ def ratio(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted median: `numpy.median` of the values repeated by their weights."""
     order = np.argsort(values, kind="stable")
-    # Along the draws, which lie side by side: several times faster than along the values.
+    # Along the draws, which lie side by side: faster than along the values.
     cumulative = np.cumsum(weights.T[order], 0)  # [n, draws]
     half = cumulative[-1] / 2
     low = values[order][(cumulative < half).sum(0)]
