@@ -16,8 +16,9 @@ from espnet_pse_kd.errors import UserError
 
 DESCRIPTION = (
     "Make a profile of a voice from recordings in which nobody else speaks. Half a "
-    "minute of speech is plenty, 8 s are enough. The profile is a small file without "
-    "any sound in it."
+    "minute of speech is plenty, 8 s are enough; two or three recordings from "
+    "different places or days serve better than one. The profile is a small file "
+    "without any sound in it."
 )
 
 
