@@ -27,10 +27,10 @@ DIFFERENT, DOUBTFUL = 0.5, 0.65
 """Cosines of two files' vectors below which they are two voices, or may be.
 
 Of `ge2e_robust`. Enrolment clips of docs/findings.md with 3 to 8 s of speech, each in a
-room, noise and channel of its own, 20 speakers for development: all 36 pairs of one voice
-have 0.65 or more, 73 % of the pairs of two voices less than 0.5, 91 % less than 0.65.
-Clean LibriSpeech, 30 training speakers: one voice has 0.84 or more, 69 % of the pairs of
-two have less than 0.5. Of 32 pairs of one test voice, one has less than 0.5.
+room, noise and channel of its own, 20 speakers for development: all 36 pairs of one
+voice have 0.65 or more, 73 % of the pairs of two voices less than 0.5, 91 % less than
+0.65. Clean LibriSpeech, 30 training speakers: one voice has 0.84 or more, 69 % of the
+pairs of two have less than 0.5. Of 32 pairs of one test voice, one has less than 0.5.
 """
 
 _COMPARABLE = 3.0  # seconds of speech from which a vector tells voices apart
