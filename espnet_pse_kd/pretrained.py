@@ -133,7 +133,8 @@ def _digest(source: Path) -> str:
     """Digest of everything that a conversion reads, and of the version that does it."""
     files = [source]
     if source.is_dir():
-        kinds = ("*.yaml", "valid.loss.best.pth", "model.pth")
+        packed = (source / "meta.yaml").is_file()  # it names the network
+        kinds = ("*.yaml", "*.pth" if packed else "valid.loss.best.pth")
         files = [path for kind in kinds for path in sorted(source.rglob(kind))]
     digest = hashlib.sha256(f"{__version__} after its speaker encoder".encode())
     for path in files:

@@ -27,6 +27,8 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.cli import serve
+from espnet_pse_kd.pretrained import PERSONAL_VAD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -141,6 +143,20 @@ def test_upload_click_result(
     assert found == rate
     expected = enhancer(mixture, rate, profile, look_ahead=True)
     np.testing.assert_allclose(result, expected, atol=2 / 32768)
+
+
+def test_a_model_without_personal_vad(
+    weights: Path, files: Path, tmp_path: Path
+) -> None:
+    """The package's hears another encoder's vectors than this model has."""
+    shutil.copytree(weights, tmp_path / "model")
+    (tmp_path / "model" / PERSONAL_VAD).unlink()
+    enhancer = PersonalizedEnhancer.from_pretrained(tmp_path / "model")
+    given = (str(files / "me.wav"), str(files / "meeting.flac"))
+    result = serve.enhance(enhancer, *given, None, True, tmp_path)
+    assert "no personal VAD" in result.text
+    assert len(result.picture.axes) == 2
+    assert soundfile.info(result.after).frames == 6 * SAMPLE_RATE
 
 
 def test_mistakes_are_explained(page: Page, files: Path) -> None:

@@ -24,7 +24,7 @@ from espnet_pse_kd.export import export_pvad
 from espnet_pse_kd.mel import mel_power as torch_mel_power
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.runtime import pvad as pvad_module
-from espnet_pse_kd.runtime.features import mel_power, trim_silence
+from espnet_pse_kd.runtime.features import hold_clicks, mel_power, trim_silence
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file, seal
 from espnet_pse_kd.runtime.presence import Steering
@@ -568,6 +568,29 @@ def test_posteriors_of_long_recordings_come_in_blocks(
     assert max(map(len, pieces[:-1])) > 0  # they come while the recording does
 
 
+def test_a_click_does_not_deafen(encoder: OnnxSpeakerEncoder) -> None:
+    """Quiet speech is heard as before, some frames away from a knock."""
+    vad = OnnxPersonalVAD(exported.pvad()[1], encoder)
+    wave = 0.02 * voice(6.0, 110).numpy()
+    vector = encoder.embed(voice(3.0, 110, seed=1).numpy())
+    expected = vad.posteriors(wave, vector)
+    for loud in (0.9, 300.0, np.nan, np.inf):
+        clicked = wave.copy()
+        clicked[48000:48300] = loud
+        found = vad.posteriors(clicked, vector)
+        far = np.abs(np.arange(len(found)) - 301) > 100
+        assert np.abs(found - expected)[far].max() < 0.1, loud
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40000), st.floats(1e-4, 10))
+def test_what_lasts_is_no_click(seed: int, samples: int, gain: float) -> None:
+    rng = np.random.default_rng(seed)
+    wave = (gain * rng.normal(size=samples)).astype(np.float32)
+    wave[: samples // 2] *= 1e-3  # an onset
+    np.testing.assert_array_equal(hold_clicks(wave), wave)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 2])
 def test_posteriors_of_next_to_nothing(
     samples: int, encoder: OnnxSpeakerEncoder
@@ -579,7 +602,7 @@ def test_posteriors_of_next_to_nothing(
 
 def test_pvad_needs_its_encoder() -> None:
     path = exported.pvad()[1]
-    with pytest.raises(UserError, match="speaker encoder 'ge2e', not None; pass that"):
+    with pytest.raises(UserError, match="encoder 'ge2e', the model has None; put"):
         OnnxPersonalVAD(path)
     assert OnnxPersonalVAD(path, OnnxSpeakerEncoder(exported.speaker_encoder())).classes
 
@@ -590,5 +613,5 @@ def test_pvad_without_windows_refuses_another_encoder(
     path = tmp_path / "pvad.onnx"
     export_pvad(PersonalVAD("et", hidden=8, layers=1), path, "ge2e_robust")
     assert OnnxPersonalVAD(path).speaker_encoder == "ge2e_robust"
-    with pytest.raises(UserError, match="'ge2e_robust', not 'ge2e'; pass that"):
+    with pytest.raises(UserError, match="'ge2e_robust', the model has 'ge2e'; put"):
         OnnxPersonalVAD(path, encoder)

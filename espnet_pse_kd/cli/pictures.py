@@ -26,21 +26,22 @@ def spectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 def before_and_after(
-    before: np.ndarray, after: np.ndarray, voice: np.ndarray, hop: int
+    before: np.ndarray, after: np.ndarray, *voices: tuple[np.ndarray, int]
 ) -> Figure:
     """Two spectrograms on one scale, and below them where the voice speaks.
 
     Args:
         before: (N,) at 16 kHz.
         after: (N,) at 16 kHz.
-        voice: (T,) probability that the enrolled voice speaks.
-        hop: samples between the centres of its frames.
+        voices: if it is known: probability (T,) that the enrolled voice speaks, and
+            samples between the centres of its frames.
     """
     from matplotlib.figure import Figure
 
     seconds = len(before) / SAMPLE_RATE
     figure = Figure(figsize=(10, 6), layout="constrained")
-    rows = figure.subplots(3, sharex=True, height_ratios=(3, 3, 1.2))
+    heights = (3, 3, *(1.2 for _ in voices))
+    rows = figure.subplots(len(heights), sharex=True, height_ratios=heights)
     levels = [spectrogram(wave) for wave in (before, after)]
     top = float(levels[0].max())
     for axes, level, title in zip(rows, levels, ("Before", "After")):
@@ -54,13 +55,10 @@ def before_and_after(
             cmap="magma",
         )
         axes.set(title=title, ylabel="kHz")
-    time = np.arange(len(voice)) * hop / SAMPLE_RATE
-    rows[2].fill_between(time, voice, color="tab:orange", alpha=0.4, linewidth=0)
-    rows[2].plot(time, voice, color="tab:orange", linewidth=1)
-    rows[2].set(
-        title="Enrolled voice speaks (probability)",
-        xlabel="seconds",
-        xlim=(0, seconds),
-        ylim=(0, 1.02),
-    )
+    for axes, (voice, hop) in zip(rows[2:], voices, strict=True):
+        time = np.arange(len(voice)) * hop / SAMPLE_RATE
+        axes.fill_between(time, voice, color="tab:orange", alpha=0.4, linewidth=0)
+        axes.plot(time, voice, color="tab:orange", linewidth=1)
+        axes.set(title="Enrolled voice speaks (probability)", ylim=(0, 1.02))
+    rows[-1].set(xlabel="seconds", xlim=(0, seconds))
     return figure

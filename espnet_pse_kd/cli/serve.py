@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
+    from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 
 DESCRIPTION = (
     "Open a page on which a voice and a recording can be recorded or uploaded, and the "
@@ -85,20 +87,40 @@ def enhance(
     profile = enroll(enhancer, [clip])
     source = Path(recording)
     after = folder / f"{source.stem}_enhanced{source.suffix}"
-    options = Options(limit, report=True, force=True, look_ahead=look_ahead)
+    vad = _personal_vad(enhancer)
+    options = Options(
+        limit, report=bool(vad), force=True, look_ahead=look_ahead and bool(vad)
+    )
     worker = Worker(enhancer, profile, options)
-    [(meter, posterior)] = worker.enhance(Job(source, after))
-    share = float(meter.shares[0])
+    heard = worker.enhance(Job(source, after))
     lines = [
         f"**Voice:** {measure(clip.wave)}.",
         *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
-        f"**Recording:** the voice speaks in {100 * share:.0f} % of the time.",
+        *_heard_lines([float(meter.shares[0]) for meter, _ in heard]),
     ]
+    waves = [read_mono(path, SAMPLE_RATE) for path in (source, after)]
+    voices = [(posterior, vad.hop) for _, posterior in heard if vad]
+    picture = before_and_after(*waves, *voices)
+    return Result("\n\n".join(lines), str(source), str(after), picture)
+
+
+def _personal_vad(enhancer: PersonalizedEnhancer) -> OnnxPersonalVAD | None:
+    """The model's personal VAD, if it has one that hears its vectors."""
+    try:
+        return enhancer.personal_vad
+    except UserError:
+        return None
+
+
+def _heard_lines(shares: Sequence[float]) -> list[str]:
+    """What to say of the share of time in which the voice speaks, if it is known."""
+    if not shares:
+        return ["⚠️ This model has no personal VAD, so nothing looks ahead."]
+    [share] = shares
+    lines = [f"**Recording:** the voice speaks in {100 * share:.0f} % of the time."]
     if share < ABSENT_SHARE:
         lines.append("⚠️ The voice seems absent from the recording.")
-    waves = [read_mono(path, SAMPLE_RATE) for path in (source, after)]
-    picture = before_and_after(*waves, posterior, enhancer.personal_vad.hop)
-    return Result("\n\n".join(lines), str(source), str(after), picture)
+    return lines
 
 
 def _given(voice: str | None, recording: str | None) -> tuple[str, str]:

@@ -8,10 +8,12 @@ import numpy as np
 import soxr
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.features import hold_clicks
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
 
-_BLOCK_SECONDS = 60
+_BLOCK_SECONDS = 15
+"""Levels are relative to a block: something loud may not deafen a whole minute."""
 _CONTEXT_SECONDS = 2
 
 
@@ -59,8 +61,9 @@ class OnnxPersonalVAD:
         needed = "windows" in names or encoder is not None
         if needed and found != self.speaker_encoder:
             raise UserError(
-                f"{self.path}: hears vectors of the speaker encoder "
-                f"{self.speaker_encoder!r}, not {found!r}; pass that encoder"
+                f"{self.path}: this personal VAD needs the speaker encoder "
+                f"{self.speaker_encoder!r}, the model has {found!r}; put one that "
+                "fits beside the model (pse-kd export --pvad)"
             )
         self._encoder = encoder if "windows" in names else None
         if "windows" in names:
@@ -69,8 +72,9 @@ class OnnxPersonalVAD:
     def posteriors(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """Probabilities of the three classes.
 
-        A recording longer than a minute is read in blocks of a minute with 2 s of
-        context on either side, so that memory stays bounded.
+        A recording longer than 15 s is read in blocks of 15 s with 2 s of context on
+        either side, so that memory stays bounded, and a loud moment matters for its
+        surroundings alone.
 
         Args:
             wave: (N,) samples at ``sample_rate``, N >= 1, full scale 1.
@@ -89,6 +93,7 @@ class OnnxPersonalVAD:
 
     def run(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """Posteriors (T, 3) of a short recording in one go, see `posteriors`."""
+        wave = hold_clicks(wave)
         feeds = {"mixture": wave[None], "speaker": np.asarray(vector, np.float32)[None]}
         if self._encoder is not None:
             feeds["windows"] = self._encoder.windows(wave, self._window_hop)[None]
@@ -98,7 +103,7 @@ class OnnxPersonalVAD:
 class PosteriorStream:
     """`OnnxPersonalVAD.posteriors` of a recording that comes in pieces.
 
-    It lags by up to a minute: the network looks ahead.
+    It lags by up to 17 s: the network looks ahead.
 
     Args:
         vad: the network.

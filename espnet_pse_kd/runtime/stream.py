@@ -12,12 +12,11 @@ import numpy as np
 import soxr
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.features import LOUDEST
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.presence import Steering
 from espnet_pse_kd.runtime.profile import Profile
 
-_LOUDEST = 1e6
-"""Samples beyond it (+120 dBFS) are broken: their power would overflow float32."""
 _RAMP_SECONDS = 0.01
 _TIMED_HOPS = 6000  # the last minute
 _PROBE_SECONDS = 0.5
@@ -167,7 +166,7 @@ class EnhancerStream:
             raise UserError(
                 f"chunk: {chunk.dtype} samples; pass float32, float64 or int16"
             )
-        broken = ~(np.abs(chunk) <= _LOUDEST)
+        broken = ~(np.abs(chunk) <= LOUDEST)
         if broken.any() and not self._warned:
             self._warned = True
             warnings.warn(
