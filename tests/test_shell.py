@@ -198,6 +198,13 @@ def test_of_a_preset_s_lists_only_what_the_sets_have_is_scored(choice, kept, tmp
     assert f"{kept} --dry_blend_methods b2" in calls.read_text()
 
 
+def test_the_package_s_weights_need_a_corpus():
+    script = RECIPE.parent / "local/make_weights.sh"
+    result = subprocess.run([script], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "error: --librispeech: missing; give the folder\n"
+
+
 def test_help_names_every_option():
     text = run_sh("--help").stdout
     script = (RECIPE / "pse.sh").read_text()
