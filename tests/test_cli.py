@@ -771,25 +771,47 @@ def test_outputs_that_cannot_be_written(
     assert no_traces(tmp_path)
 
 
-def test_the_recording_itself_is_never_replaced(
-    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        ("enhance x/a.wav --profile me.profile -o x/a.wav", "x/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o x", "x/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o linked", "linked/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o hard.wav", "hard.wav"),
+        ("enhance x/a.wav --profile me.profile -o me.profile", "me.profile"),
+        ("enhance x/a.wav --enroll me.wav -o me.wav", "me.wav"),
+        ("enhance x --enroll y/a.wav -o y", "y/a.wav"),
+        ("enhance z w/deep/a.wav --profile me.profile -o w", "w/deep/a.wav"),
+        ("enroll me.wav -o me.wav", "me.wav"),
+        ("enroll x/a.wav me.wav -o hard.wav", "hard.wav"),
+        ("live --profile me.profile --record me.profile", "me.profile"),
+        ("live --enroll me.wav --record me.wav", "me.wav"),
+    ],
+)
+def test_inputs_are_never_replaced(
+    words: str,
+    output: str,
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder, linked = tmp_path / "in", tmp_path / "linked"
-    source = write(folder / "a.wav")
-    linked.symlink_to(folder)
-    (tmp_path / "hard.wav").hardlink_to(source)
-    before = source.read_bytes()
-    for words, output in (
-        ((source, "-o", source), source),
-        ((source, "-o", folder), source),
-        ((source, "-o", linked), linked / "a.wav"),
-        ((source, "-o", tmp_path / "hard.wav"), tmp_path / "hard.wav"),
-    ):
-        for more in ((), ("--force",)):
-            run = ("enhance", *words, "--profile", me, *more)
-            assert pse_kd(*run, model=weights) == 2
-            assert f"{output}: is the recording itself" in error_of(capsys)
-    assert source.read_bytes() == before and no_traces(tmp_path)
+    """They may be somebody's only copy, and ``--force`` is for results."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/a.wav", "y/a.wav", "z/deep/a.wav", "w/deep/a.wav"):
+        write(Path(name))
+    shutil.copy(me.with_name("me.wav"), "me.wav")
+    shutil.copy(me, "me.profile")
+    Path("linked").symlink_to("x")
+    Path("hard.wav").hardlink_to("x/a.wav")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for more in ((), ("--force",)):
+        assert pse_kd(*words.split(), *more, model=weights) == 2
+        message = f"error: {output}: is an input as well, and would be lost"
+        assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+    assert no_traces(tmp_path)
 
 
 def test_rights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +16,10 @@ from espnet_pse_kd.cli.batch import Job, names_one, plan
 from espnet_pse_kd.cli.presence import PresenceMeter, report
 from espnet_pse_kd.cli.sound import (
     SoundInput,
+    identities,
     open_sound,
     output_format,
-    same_file,
+    refuse_inputs,
     write_sound,
 )
 from espnet_pse_kd.cli.voice import (
@@ -26,6 +27,7 @@ from espnet_pse_kd.cli.voice import (
     add_voice_arguments,
     load_enhancer,
     load_profile,
+    voice_files,
 )
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.progress import progress
@@ -115,7 +117,8 @@ def run(args: argparse.Namespace) -> None:
         args.force,
         args.look_ahead,
     )
-    worker = Worker(enhancer, load_profile(args, enhancer), options)
+    inputs = [*(job.source for job in jobs), *voice_files(args)]
+    worker = Worker(enhancer, load_profile(args, enhancer), options, inputs)
     worker.check()
     if names_one(args.files):
         worker.enhance(jobs[0])
@@ -154,6 +157,7 @@ class Worker:
         enhancer: the model.
         profile: the voice.
         options: how.
+        inputs: files that are never replaced, besides the one that is enhanced.
     """
 
     def __init__(
@@ -161,8 +165,10 @@ class Worker:
         enhancer: PersonalizedEnhancer,
         profile: Profile,
         options: Options,
+        inputs: Iterable[Path] = (),
     ) -> None:
         self._enhancer, self._profile, self._options = enhancer, profile, options
+        self._originals = identities(inputs)
 
     def check(self) -> None:
         """See, before any file, whether there is a personal VAD where it is needed.
@@ -197,7 +203,7 @@ class Worker:
 
     def _finished(self, job: Job) -> bool:
         """Whether the result is there already, and is to stay."""
-        there = job.output.is_file() and not same_file(job.source, job.output)
+        there = job.output.is_file() and not self._originals & identities([job.output])
         return there and not self._options.force
 
     def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
@@ -207,13 +213,10 @@ class Worker:
             What the personal VAD heard, see `_heard`.
 
         Raises:
-            UserError: it cannot be read, or the output is the recording itself, exists
-                or cannot be written.
+            UserError: it cannot be read, or the output is an input, exists or cannot
+                be written.
         """
-        if same_file(job.source, job.output):  # --force is for results
-            raise UserError(
-                f"{job.output}: is the recording itself; give another --output"
-            )
+        refuse_inputs(job.output, self._originals | identities([job.source]))
         if job.output.exists() and not self._options.force:
             raise UserError(f"{job.output}: exists; give --force, or another --output")
         start = time.monotonic()

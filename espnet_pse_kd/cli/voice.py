@@ -166,6 +166,11 @@ def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
     return PersonalizedEnhancer.from_pretrained(args.model, args.threads)
 
 
+def voice_files(args: argparse.Namespace) -> list[Path]:
+    """The files that ``--profile`` or ``--enroll`` name."""
+    return args.enroll if args.profile is None else [args.profile]
+
+
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:
     """The profile that ``--profile`` names, or one made of ``--enroll``.
 
