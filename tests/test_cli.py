@@ -180,6 +180,40 @@ def test_enroll_a_segment(weights: Path, tmp_path: Path, capsys: Capture) -> Non
     assert "8 s or more" in capsys.readouterr().err
 
 
+def test_enroll_hears_quiet_recordings_beside_loud_ones(
+    weights: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Each counts in full, and is judged by itself."""
+    loud, quiet = 3 * voice(12.0), 0.03 * voice(12.0, seed=2)
+    noise = np.random.default_rng(0).normal(0, 6e-4, len(quiet))
+    peak = 0.5 * np.abs(loud).max()
+    for name, wave in {
+        "quiet": quiet,
+        "loud": loud,
+        "clipped": loud.clip(-peak, peak),
+        "noisy": (quiet + noise)[:64000],  # too short to be compared
+    }.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+
+    def made_of(*names: str) -> Profile:
+        files = [tmp_path / f"{name}.wav" for name in names]
+        words = ("enroll", *files, "-o", tmp_path / "p", "--force")
+        assert pse_kd(*words, model=weights) == 0
+        return Profile.load(tmp_path / "p")
+
+    apart, together = [made_of("loud"), made_of("quiet")], made_of("loud", "quiet")
+    assert together.seconds == pytest.approx(sum(p.seconds for p in apart), rel=0.1)
+    powers = [p.seconds * 10 ** (p.level_dbfs / 10) for p in apart]
+    level = 10 * np.log10(sum(powers) / sum(p.seconds for p in apart))
+    assert together.level_dbfs == pytest.approx(level, abs=0.5)
+    assert "warning" not in capsys.readouterr().err
+    made_of("loud", "clipped", "noisy")
+    shown = capsys.readouterr().err
+    assert shown.count("warning") == 2
+    assert re.search(r"warning: \S+/clipped.wav: \d.* % of the samples are clip", shown)
+    assert re.search(r"warning: \S+/noisy.wav: SNR about \d dB", shown)
+
+
 def test_enroll_refuses_two_voices(
     weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
