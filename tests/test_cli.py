@@ -127,6 +127,11 @@ def test_help_of_each_command(command: str, capsys: Capture) -> None:
             "0 or more",
         ),
         (["enhance", "a", "-o", "x", "--profile", "b", "--threads", "0"], "1 or more"),
+        (
+            ["enhance", "a.wav", "--enroll", "b.wav", "c.wav", "-o", "x"],
+            "unrecognized arguments: c.wav",
+        ),
+        (["live", "--enroll", "a.wav", "b.wav"], "unrecognized arguments: b.wav"),
         (["serve", "--port", "99999"], "--port 99999"),
     ],
 )
@@ -339,13 +344,19 @@ def test_enhance_is_the_python_interface(
 
 def test_enroll_on_the_way(weights: Path, me: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.wav")
-    outputs = tmp_path / "x.wav", tmp_path / "y.wav"
-    for voice_words, output in zip(
-        (("--profile", me), ("--enroll", me.with_name("me.wav"))), outputs
-    ):
-        run = ("enhance", source, *voice_words, "-o", output)
+    own, more = me.with_name("me.wav"), tmp_path / "more.wav"
+    soundfile.write(more, voice(9.0, seed=2), SAMPLE_RATE)
+    two = tmp_path / "two.profile"
+    assert pse_kd("enroll", own, more, "-o", two, model=weights) == 0
+
+    def enhanced(*voice_words: object) -> bytes:
+        run = ("enhance", *voice_words, source, "-o", tmp_path / "x.wav", "--force")
         assert pse_kd(*run, model=weights) == 0
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+        return (tmp_path / "x.wav").read_bytes()
+
+    assert enhanced("--enroll", own) == enhanced("--profile", me)
+    both = "--enroll", own, "--enroll", more
+    assert enhanced(*both) == enhanced("--profile", two) != enhanced("--profile", me)
 
 
 def test_batch_goes_on(

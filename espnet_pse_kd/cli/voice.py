@@ -170,7 +170,11 @@ def add_voice_arguments(parser: argparse.ArgumentParser) -> None:
     voice = parser.add_mutually_exclusive_group(required=True)
     voice.add_argument("--profile", type=Path, help="of the voice, from pse-kd enroll")
     voice.add_argument(
-        "--enroll", type=Path, nargs="+", metavar="FILE", help="recordings of the voice"
+        "--enroll",
+        type=Path,
+        action="append",  # of several words the last may be meant for the command
+        metavar="FILE",
+        help="a recording of the voice; give the option once for each of several",
     )
 
 
