@@ -26,7 +26,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import devices, live, serve
+from espnet_pse_kd.cli import devices, enhance, live, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.keys import open_keys
@@ -391,6 +391,44 @@ def test_batch_goes_on(
     assert pse_kd(*run, "--force", model=weights) == 0
     assert "exist" not in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in made] != times
+
+
+def test_batch_goes_on_after_paths_that_cannot_be_opened(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Folders through `os.scandir`, since the tests may run as root."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/a.wav", "x/locked/b.wav", "locked/b.wav", "x/z.wav"):
+        write(Path(name))
+    Path("out/locked").mkdir(parents=True)  # of a time when it could be read
+    scan, opened = os.scandir, enhance.open_sound
+
+    def refusing(path: str = ".") -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    def failing(path: Path) -> object:
+        if path.name == "z.wav":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(enhance, "open_sound", failing)
+    long = "n" * 300 + ".wav"
+    run = ("enhance", long, "x", "locked", "--profile", me, "-o", "out")
+    assert pse_kd(*run, model=weights) == 2
+    shown = capsys.readouterr().err
+    assert f"error: {long}: cannot be read (File name too long)" in shown
+    assert "error: x/locked: cannot be read" in shown
+    assert "error: locked: cannot be read" in shown
+    assert "error: x/z.wav: Input/output error; correct the path" in shown
+    assert shown.splitlines()[-1].startswith(f"error: 4 of 5 files failed: {long}, x/")
+    assert Path("out/a.wav").is_file()
 
 
 def test_names_that_are_no_text(weights: Path, me: Path, tmp_path: Path) -> None:

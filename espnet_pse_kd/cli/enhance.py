@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from espnet_pse_kd.cli.voice import (
     load_profile,
     voice_files,
 )
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, named_files
 from espnet_pse_kd.progress import progress
 from espnet_pse_kd.runtime.presence import (
     DEPTH_DB,
@@ -193,7 +194,8 @@ class Worker:
                 continue
             print(f"[{number}/{len(jobs)}] {job.source}", file=sys.stderr)
             try:
-                self.enhance(job)
+                with named_files():
+                    self.enhance(job)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed.append(job)
@@ -203,7 +205,9 @@ class Worker:
 
     def _finished(self, job: Job) -> bool:
         """Whether the result is there already, and is to stay."""
-        there = job.output.is_file() and not self._originals & identities([job.output])
+        there = os.path.isfile(job.output) and not self._originals & identities(
+            [job.output]
+        )
         return there and not self._options.force
 
     def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
@@ -217,10 +221,12 @@ class Worker:
                 be written.
         """
         refuse_inputs(job.output, self._originals | identities([job.source]))
-        if job.output.exists() and not self._options.force:
-            raise UserError(f"{job.output}: exists; give --force, or another --output")
         start = time.monotonic()
         with open_sound(job.source) as sound:
+            if os.path.exists(job.output) and not self._options.force:
+                raise UserError(
+                    f"{job.output}: exists; give --force, or another --output"
+                )
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
             meters = self._heard(sound)
