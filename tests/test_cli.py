@@ -126,7 +126,13 @@ def test_help_of_each_command(command: str, capsys: Capture) -> None:
             ["enhance", "a", "-o", "x", "--enroll", "b", "--attenuation-limit", "-3"],
             "0 or more",
         ),
-        (["enhance", "a", "-o", "x", "--profile", "b", "--threads", "0"], "1 or more"),
+        *(
+            (
+                ["enhance", "a", "-o", "x", "--profile", "b", "--threads", number],
+                f"--threads {number}; give 1 to 1024",
+            )
+            for number in ("0", "1025", "99999999999")
+        ),
         (
             ["enhance", "a.wav", "--enroll", "b.wav", "c.wav", "-o", "x"],
             "unrecognized arguments: c.wav",

@@ -16,6 +16,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.recording import Recording, brevity, faults, measure, refuse_unfit
+from espnet_pse_kd.runtime.onnxfile import check_threads
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -192,8 +193,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
     """Load what ``--model`` and ``--threads`` ask for."""
-    if args.threads < 1:
-        raise UserError(f"--threads {args.threads}; give 1 or more")
+    check_threads(args.threads, "--threads")
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
 
     return PersonalizedEnhancer.from_pretrained(args.model, args.threads)
