@@ -819,6 +819,7 @@ def test_bad_profiles_and_models(
         text.replace('"format_version": 1', '"format_version": 9')
     )
     (tmp_path / "cut.profile").write_text(text[:200])
+    (tmp_path / "deep.profile").write_text("[" * 200_000)
     student = (weights / "student.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(student[:9999])
     (tmp_path / "text.onnx").write_text("no model")
@@ -826,6 +827,7 @@ def test_bad_profiles_and_models(
         ("other.profile", weights, "made with the speaker encoder 'wespeaker'"),
         ("newer.profile", weights, "format version 9"),
         ("cut.profile", weights, "no profile"),
+        ("deep.profile", weights, "no profile"),
         ("a.wav", weights, "no profile"),
         ("missing", weights, "No such file"),
         (me, tmp_path / "cut.onnx", "cut.onnx: truncated"),
