@@ -1148,6 +1148,22 @@ def test_keys_of_a_stdin_that_cannot_be_read() -> None:
         assert time.monotonic() - start > 0.04  # it is not asked any more
 
 
+def test_no_keys_without_termios(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "termios", None)
+    leader, follower = os.openpty()
+    with open(leader, "wb") as person, open(follower) as terminal:
+        person.write(b"q\n")
+        person.flush()
+        with open_keys(terminal) as keys:
+            start = time.monotonic()
+            assert keys.pressed(0.05) == ""
+            assert time.monotonic() - start > 0.04
+    assert "note: no keys on this system; Ctrl-C stops" in capsys.readouterr().err
+
+
 def test_live_keys_and_meters(weights: Path, me: Path) -> None:
     enhancer = PersonalizedEnhancer.from_pretrained(weights)
     session = live.Session(enhancer.stream(Profile.load(me)), records=False)
