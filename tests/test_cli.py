@@ -637,8 +637,10 @@ def test_look_ahead(
             np.testing.assert_allclose(after[far], closed * before[far], atol=step)
     capsys.readouterr()
     soundfile.write(source, 0.01 * noise, rate)  # nothing loud: nothing heard
-    assert pse_kd(*run, steered, "--force", model=weights) == 0
-    assert "the enrolled voice is heard nowhere" in capsys.readouterr().err
+    for limit, depth in ((), "30"), (("--attenuation-limit", 3), "3"):
+        assert pse_kd(*run, steered, "--force", *limit, model=weights) == 0
+        message = f"the enrolled voice is heard nowhere; all is turned down by {depth} "
+        assert message in capsys.readouterr().err
 
 
 def test_look_ahead_needs_a_personal_vad(

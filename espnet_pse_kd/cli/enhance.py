@@ -234,9 +234,11 @@ class Worker:
             if self._looks_ahead:
                 found = [steer(track, m.hop_seconds) for m, track in meters]
                 if not any(steering.floor.any() for steering in found):
+                    limit = self._options.attenuation_limit
+                    depth = DEPTH_DB if limit is None else min(DEPTH_DB, limit)
                     print(
                         f"warning: {job.source}: the enrolled voice is heard nowhere; "
-                        f"all is turned down by {DEPTH_DB:.0f} dB; is it the right "
+                        f"all is turned down by {depth:g} dB; is it the right "
                         "profile? --no-look-ahead leaves the decision to the network",
                         file=sys.stderr,
                     )
