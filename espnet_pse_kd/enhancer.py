@@ -15,6 +15,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.onnxfile import check_threads
 from espnet_pse_kd.runtime.presence import Steering, steer
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
@@ -33,7 +34,8 @@ class PersonalizedEnhancer:
         threads: CPU threads; networks of this size gain nothing from more than one.
 
     Raises:
-        UserError: a file is missing, damaged or of a newer version.
+        UserError: a file is missing, damaged or of a newer version, or the number of
+            threads is not within 1 and 1024.
 
     Example:
         >>> import numpy as np
@@ -55,8 +57,7 @@ class PersonalizedEnhancer:
     """
 
     def __init__(self, files: ModelFiles, threads: int = 1) -> None:
-        if threads < 1:
-            raise UserError(f"threads: {threads}; give 1 or more")
+        check_threads(threads, "threads:")
         self.files = files
         self.model = StreamingModel(files.student, threads)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -17,6 +18,22 @@ class UserError(ValueError):
     The message is one line. It names the file or option, the value found, and
     the remedy, in that order.
     """
+
+
+@contextmanager
+def named_files() -> Iterator[None]:
+    """An `OSError` that names a file becomes a `UserError`.
+
+    One without a name is not about a path: the disk is full, or a pipe is closed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(
+            f"{error.filename}: {error.strerror}; correct the path or its rights"
+        ) from None
 
 
 def one_line(main: Callable[P, R]) -> Callable[P, R]:

@@ -117,12 +117,22 @@ def refuse_unfit(recording: Recording, name: str) -> None:
 
 def shortcomings(recording: Recording) -> list[str]:
     """What a better enrolment would mend, one line each; none if it is good."""
+    return brevity(recording) + faults(recording)
+
+
+def brevity(recording: Recording) -> list[str]:
+    """That more speech would be better, in one line; none if it is enough."""
+    if recording.speech >= ENOUGH_SPEECH:
+        return []
+    return [
+        f"{recording.speech:.1f} s of speech; {ENOUGH_SPEECH:.0f} s or more "
+        "tell the voice better from others"
+    ]
+
+
+def faults(recording: Recording) -> list[str]:
+    """What is wrong with the sound, however long it is, one line each."""
     found = []
-    if recording.speech < ENOUGH_SPEECH:
-        found.append(
-            f"{recording.speech:.1f} s of speech; {ENOUGH_SPEECH:.0f} s or more "
-            "tell the voice better from others"
-        )
     if recording.snr < POOR_SNR_DB:
         found.append(
             f"SNR about {recording.snr:.0f} dB; record in a quieter place, with pauses"

@@ -26,7 +26,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import devices, live, serve
+from espnet_pse_kd.cli import devices, enhance, live, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.keys import open_keys
@@ -126,7 +126,18 @@ def test_help_of_each_command(command: str, capsys: Capture) -> None:
             ["enhance", "a", "-o", "x", "--enroll", "b", "--attenuation-limit", "-3"],
             "0 or more",
         ),
-        (["enhance", "a", "-o", "x", "--profile", "b", "--threads", "0"], "1 or more"),
+        *(
+            (
+                ["enhance", "a", "-o", "x", "--profile", "b", "--threads", number],
+                f"--threads {number}; give 1 to 1024",
+            )
+            for number in ("0", "1025", "99999999999")
+        ),
+        (
+            ["enhance", "a.wav", "--enroll", "b.wav", "c.wav", "-o", "x"],
+            "unrecognized arguments: c.wav",
+        ),
+        (["live", "--enroll", "a.wav", "b.wav"], "unrecognized arguments: b.wav"),
         (["serve", "--port", "99999"], "--port 99999"),
     ],
 )
@@ -178,6 +189,40 @@ def test_enroll_a_segment(weights: Path, tmp_path: Path, capsys: Capture) -> Non
         assert text in error_of(capsys)
     assert pse_kd(*words, "5.0-9.0", "--force", model=weights) == 0
     assert "8 s or more" in capsys.readouterr().err
+
+
+def test_enroll_hears_quiet_recordings_beside_loud_ones(
+    weights: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Each counts in full, and is judged by itself."""
+    loud, quiet = 3 * voice(12.0), 0.03 * voice(12.0, seed=2)
+    noise = np.random.default_rng(0).normal(0, 6e-4, len(quiet))
+    peak = 0.5 * np.abs(loud).max()
+    for name, wave in {
+        "quiet": quiet,
+        "loud": loud,
+        "clipped": loud.clip(-peak, peak),
+        "noisy": (quiet + noise)[:64000],  # too short to be compared
+    }.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+
+    def made_of(*names: str) -> Profile:
+        files = [tmp_path / f"{name}.wav" for name in names]
+        words = ("enroll", *files, "-o", tmp_path / "p", "--force")
+        assert pse_kd(*words, model=weights) == 0
+        return Profile.load(tmp_path / "p")
+
+    apart, together = [made_of("loud"), made_of("quiet")], made_of("loud", "quiet")
+    assert together.seconds == pytest.approx(sum(p.seconds for p in apart), rel=0.1)
+    powers = [p.seconds * 10 ** (p.level_dbfs / 10) for p in apart]
+    level = 10 * np.log10(sum(powers) / sum(p.seconds for p in apart))
+    assert together.level_dbfs == pytest.approx(level, abs=0.5)
+    assert "warning" not in capsys.readouterr().err
+    made_of("loud", "clipped", "noisy")
+    shown = capsys.readouterr().err
+    assert shown.count("warning") == 2
+    assert re.search(r"warning: \S+/clipped.wav: \d.* % of the samples are clip", shown)
+    assert re.search(r"warning: \S+/noisy.wav: SNR about \d dB", shown)
 
 
 def test_enroll_refuses_two_voices(
@@ -305,13 +350,19 @@ def test_enhance_is_the_python_interface(
 
 def test_enroll_on_the_way(weights: Path, me: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.wav")
-    outputs = tmp_path / "x.wav", tmp_path / "y.wav"
-    for voice_words, output in zip(
-        (("--profile", me), ("--enroll", me.with_name("me.wav"))), outputs
-    ):
-        run = ("enhance", source, *voice_words, "-o", output)
+    own, more = me.with_name("me.wav"), tmp_path / "more.wav"
+    soundfile.write(more, voice(9.0, seed=2), SAMPLE_RATE)
+    two = tmp_path / "two.profile"
+    assert pse_kd("enroll", own, more, "-o", two, model=weights) == 0
+
+    def enhanced(*voice_words: object) -> bytes:
+        run = ("enhance", *voice_words, source, "-o", tmp_path / "x.wav", "--force")
         assert pse_kd(*run, model=weights) == 0
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+        return (tmp_path / "x.wav").read_bytes()
+
+    assert enhanced("--enroll", own) == enhanced("--profile", me)
+    both = "--enroll", own, "--enroll", more
+    assert enhanced(*both) == enhanced("--profile", two) != enhanced("--profile", me)
 
 
 def test_batch_goes_on(
@@ -346,6 +397,44 @@ def test_batch_goes_on(
     assert pse_kd(*run, "--force", model=weights) == 0
     assert "exist" not in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in made] != times
+
+
+def test_batch_goes_on_after_paths_that_cannot_be_opened(
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Folders through `os.scandir`, since the tests may run as root."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/a.wav", "x/locked/b.wav", "locked/b.wav", "x/z.wav"):
+        write(Path(name))
+    Path("out/locked").mkdir(parents=True)  # of a time when it could be read
+    scan, opened = os.scandir, enhance.open_sound
+
+    def refusing(path: str = ".") -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    def failing(path: Path) -> object:
+        if path.name == "z.wav":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(enhance, "open_sound", failing)
+    long = "n" * 300 + ".wav"
+    run = ("enhance", long, "x", "locked", "--profile", me, "-o", "out")
+    assert pse_kd(*run, model=weights) == 2
+    shown = capsys.readouterr().err
+    assert f"error: {long}: cannot be read (File name too long)" in shown
+    assert "error: x/locked: cannot be read" in shown
+    assert "error: locked: cannot be read" in shown
+    assert "error: x/z.wav: Input/output error; correct the path" in shown
+    assert shown.splitlines()[-1].startswith(f"error: 4 of 5 files failed: {long}, x/")
+    assert Path("out/a.wav").is_file()
 
 
 def test_names_that_are_no_text(weights: Path, me: Path, tmp_path: Path) -> None:
@@ -548,8 +637,10 @@ def test_look_ahead(
             np.testing.assert_allclose(after[far], closed * before[far], atol=step)
     capsys.readouterr()
     soundfile.write(source, 0.01 * noise, rate)  # nothing loud: nothing heard
-    assert pse_kd(*run, steered, "--force", model=weights) == 0
-    assert "the enrolled voice is heard nowhere" in capsys.readouterr().err
+    for limit, depth in ((), "30"), (("--attenuation-limit", 3), "3"):
+        assert pse_kd(*run, steered, "--force", *limit, model=weights) == 0
+        message = f"the enrolled voice is heard nowhere; all is turned down by {depth} "
+        assert message in capsys.readouterr().err
 
 
 def test_look_ahead_needs_a_personal_vad(
@@ -730,6 +821,7 @@ def test_bad_profiles_and_models(
         text.replace('"format_version": 1', '"format_version": 9')
     )
     (tmp_path / "cut.profile").write_text(text[:200])
+    (tmp_path / "deep.profile").write_text("[" * 200_000)
     student = (weights / "student.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(student[:9999])
     (tmp_path / "text.onnx").write_text("no model")
@@ -737,6 +829,7 @@ def test_bad_profiles_and_models(
         ("other.profile", weights, "made with the speaker encoder 'wespeaker'"),
         ("newer.profile", weights, "format version 9"),
         ("cut.profile", weights, "no profile"),
+        ("deep.profile", weights, "no profile"),
         ("a.wav", weights, "no profile"),
         ("missing", weights, "No such file"),
         (me, tmp_path / "cut.onnx", "cut.onnx: truncated"),
@@ -771,25 +864,47 @@ def test_outputs_that_cannot_be_written(
     assert no_traces(tmp_path)
 
 
-def test_the_recording_itself_is_never_replaced(
-    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        ("enhance x/a.wav --profile me.profile -o x/a.wav", "x/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o x", "x/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o linked", "linked/a.wav"),
+        ("enhance x/a.wav --profile me.profile -o hard.wav", "hard.wav"),
+        ("enhance x/a.wav --profile me.profile -o me.profile", "me.profile"),
+        ("enhance x/a.wav --enroll me.wav -o me.wav", "me.wav"),
+        ("enhance x --enroll y/a.wav -o y", "y/a.wav"),
+        ("enhance z w/deep/a.wav --profile me.profile -o w", "w/deep/a.wav"),
+        ("enroll me.wav -o me.wav", "me.wav"),
+        ("enroll x/a.wav me.wav -o hard.wav", "hard.wav"),
+        ("live --profile me.profile --record me.profile", "me.profile"),
+        ("live --enroll me.wav --record me.wav", "me.wav"),
+    ],
+)
+def test_inputs_are_never_replaced(
+    words: str,
+    output: str,
+    weights: Path,
+    me: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder, linked = tmp_path / "in", tmp_path / "linked"
-    source = write(folder / "a.wav")
-    linked.symlink_to(folder)
-    (tmp_path / "hard.wav").hardlink_to(source)
-    before = source.read_bytes()
-    for words, output in (
-        ((source, "-o", source), source),
-        ((source, "-o", folder), source),
-        ((source, "-o", linked), linked / "a.wav"),
-        ((source, "-o", tmp_path / "hard.wav"), tmp_path / "hard.wav"),
-    ):
-        for more in ((), ("--force",)):
-            run = ("enhance", *words, "--profile", me, *more)
-            assert pse_kd(*run, model=weights) == 2
-            assert f"{output}: is the recording itself" in error_of(capsys)
-    assert source.read_bytes() == before and no_traces(tmp_path)
+    """They may be somebody's only copy, and ``--force`` is for results."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/a.wav", "y/a.wav", "z/deep/a.wav", "w/deep/a.wav"):
+        write(Path(name))
+    shutil.copy(me.with_name("me.wav"), "me.wav")
+    shutil.copy(me, "me.profile")
+    Path("linked").symlink_to("x")
+    Path("hard.wav").hardlink_to("x/a.wav")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for more in ((), ("--force",)):
+        assert pse_kd(*words.split(), *more, model=weights) == 2
+        message = f"error: {output}: is an input as well, and would be lost"
+        assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+    assert no_traces(tmp_path)
 
 
 def test_rights(
@@ -1033,6 +1148,22 @@ def test_keys_of_a_stdin_that_cannot_be_read() -> None:
         start = time.monotonic()
         assert keys.pressed(0.05) == ""
         assert time.monotonic() - start > 0.04  # it is not asked any more
+
+
+def test_no_keys_without_termios(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "termios", None)
+    leader, follower = os.openpty()
+    with open(leader, "wb") as person, open(follower) as terminal:
+        person.write(b"q\n")
+        person.flush()
+        with open_keys(terminal) as keys:
+            start = time.monotonic()
+            assert keys.pressed(0.05) == ""
+            assert time.monotonic() - start > 0.04
+    assert "note: no keys on this system; Ctrl-C stops" in capsys.readouterr().err
 
 
 def test_live_keys_and_meters(weights: Path, me: Path) -> None:

@@ -364,5 +364,6 @@ def test_model_of_a_newer_version(weights: Path, tmp_path: Path) -> None:
 
 
 def test_threads(weights: Path) -> None:
-    with pytest.raises(UserError, match="threads: 0"):
-        PersonalizedEnhancer.from_pretrained(weights, threads=0)
+    for number in (0, 99999999999):
+        with pytest.raises(UserError, match=f"threads: {number}; give 1 to 1024"):
+            PersonalizedEnhancer.from_pretrained(weights, threads=number)

@@ -1,8 +1,15 @@
-"""Which recordings to enhance, and where each goes."""
+"""Which recordings to enhance, and where each goes.
+
+A path may be too long, or lie where nobody may look. That is said when the file is
+opened, and keeps no other from being enhanced: paths are asked about by `os.path`,
+which answers no where `pathlib` raises.
+"""
 
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +36,7 @@ class Job(NamedTuple):
 def names_one(inputs: Sequence[str]) -> bool:
     """Whether the command line names one file, not a folder, pattern or several."""
     first = inputs[0]
-    return len(inputs) == 1 and not Path(first).is_dir() and not _is_glob(first)
+    return len(inputs) == 1 and not os.path.isdir(first) and not _is_glob(first)
 
 
 def plan(inputs: Sequence[str], output: Path) -> list[Job]:
@@ -44,9 +51,9 @@ def plan(inputs: Sequence[str], output: Path) -> list[Job]:
         UserError: a folder or pattern holds no recording but results, a folder is
             input and output, or two recordings would go to the same file.
     """
-    if names_one(inputs) and output.suffix and not output.is_dir():
+    if names_one(inputs) and output.suffix and not os.path.isdir(output):
         return [Job(Path(inputs[0]), output)]
-    if output.is_file():
+    if os.path.isfile(output):
         raise UserError(f"{output}: a file; give a folder for several recordings")
     jobs: dict[Path, Job] = {}
     for text in inputs:
@@ -62,20 +69,22 @@ def plan(inputs: Sequence[str], output: Path) -> list[Job]:
 
 
 def _is_glob(text: str) -> bool:
-    return bool(_MAGIC & set(text)) and not Path(text).exists()
+    return bool(_MAGIC & set(text)) and not os.path.exists(text)
 
 
 def _expand(text: str, output: Path) -> list[tuple[Path, Path]]:
     """Recordings of one word of the command line, with their names in the output."""
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         if path.resolve() == output.resolve():
             raise UserError(f"{text}: is the output as well; give another --output")
         found = _without_results(text, recordings(path), path, output)
+        if found == [path]:  # it cannot be read: a name that no other result has
+            return [(path, Path(*path.absolute().parts[1:]))]
         return [(file, file.relative_to(path)) for file in found]
     if _is_glob(text):
         matches = [Path(match) for match in glob.glob(text, recursive=True)]
-        files = sorted(match for match in matches if match.is_file())
+        files = sorted(match for match in matches if _is_file(match))
         if not files:
             raise UserError(f"{text}: matches no file; correct the pattern")
         files = _without_results(text, files, _searched(path), output)
@@ -117,21 +126,41 @@ def _without_results(
 def recordings(folder: Path) -> list[Path]:
     """Recordings in a folder and all folders in it, in order of their names.
 
+    A folder that may not be read is among them: opened as a recording it tells why, and
+    what it holds is not passed over in silence.
+
     Raises:
         UserError: there is no such folder, or no recording in it.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; correct the path")
-    found = sorted(
+    unreadable: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
+    found = [
         file
-        for file in folder.rglob("*")
+        for parent, _, names in os.walk(folder, onerror=refused)
+        for file in (Path(parent, name) for name in names)
         if file.suffix.lower() in SUFFIXES
         and not file.name.startswith(".")
-        and file.is_file()
-    )
+        and _is_file(file)
+    ]
+    found = sorted(found + unreadable)
     if not found:
         raise UserError(
             f"{folder}: no recording in it ({' '.join(sorted(SUFFIXES))}); give "
             "another folder, or name the files"
         )
     return found
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or nobody may look; opening it will tell."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:  # a link to nothing
+        return False
+    except OSError:
+        return True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +17,10 @@ from espnet_pse_kd.cli.batch import Job, names_one, plan
 from espnet_pse_kd.cli.presence import PresenceMeter, report
 from espnet_pse_kd.cli.sound import (
     SoundInput,
+    identities,
     open_sound,
     output_format,
-    same_file,
+    refuse_inputs,
     write_sound,
 )
 from espnet_pse_kd.cli.voice import (
@@ -26,8 +28,9 @@ from espnet_pse_kd.cli.voice import (
     add_voice_arguments,
     load_enhancer,
     load_profile,
+    voice_files,
 )
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, named_files
 from espnet_pse_kd.progress import progress
 from espnet_pse_kd.runtime.presence import (
     DEPTH_DB,
@@ -115,7 +118,8 @@ def run(args: argparse.Namespace) -> None:
         args.force,
         args.look_ahead,
     )
-    worker = Worker(enhancer, load_profile(args, enhancer), options)
+    inputs = [*(job.source for job in jobs), *voice_files(args)]
+    worker = Worker(enhancer, load_profile(args, enhancer), options, inputs)
     worker.check()
     if names_one(args.files):
         worker.enhance(jobs[0])
@@ -154,6 +158,7 @@ class Worker:
         enhancer: the model.
         profile: the voice.
         options: how.
+        inputs: files that are never replaced, besides the one that is enhanced.
     """
 
     def __init__(
@@ -161,8 +166,10 @@ class Worker:
         enhancer: PersonalizedEnhancer,
         profile: Profile,
         options: Options,
+        inputs: Iterable[Path] = (),
     ) -> None:
         self._enhancer, self._profile, self._options = enhancer, profile, options
+        self._originals = identities(inputs)
 
     def check(self) -> None:
         """See, before any file, whether there is a personal VAD where it is needed.
@@ -187,7 +194,8 @@ class Worker:
                 continue
             print(f"[{number}/{len(jobs)}] {job.source}", file=sys.stderr)
             try:
-                self.enhance(job)
+                with named_files():
+                    self.enhance(job)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed.append(job)
@@ -197,7 +205,9 @@ class Worker:
 
     def _finished(self, job: Job) -> bool:
         """Whether the result is there already, and is to stay."""
-        there = job.output.is_file() and not same_file(job.source, job.output)
+        there = os.path.isfile(job.output) and not self._originals & identities(
+            [job.output]
+        )
         return there and not self._options.force
 
     def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
@@ -207,17 +217,16 @@ class Worker:
             What the personal VAD heard, see `_heard`.
 
         Raises:
-            UserError: it cannot be read, or the output is the recording itself, exists
-                or cannot be written.
+            UserError: it cannot be read, or the output is an input, exists or cannot
+                be written.
         """
-        if same_file(job.source, job.output):  # --force is for results
-            raise UserError(
-                f"{job.output}: is the recording itself; give another --output"
-            )
-        if job.output.exists() and not self._options.force:
-            raise UserError(f"{job.output}: exists; give --force, or another --output")
+        refuse_inputs(job.output, self._originals | identities([job.source]))
         start = time.monotonic()
         with open_sound(job.source) as sound:
+            if os.path.exists(job.output) and not self._options.force:
+                raise UserError(
+                    f"{job.output}: exists; give --force, or another --output"
+                )
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
             meters = self._heard(sound)
@@ -225,9 +234,11 @@ class Worker:
             if self._looks_ahead:
                 found = [steer(track, m.hop_seconds) for m, track in meters]
                 if not any(steering.floor.any() for steering in found):
+                    limit = self._options.attenuation_limit
+                    depth = DEPTH_DB if limit is None else min(DEPTH_DB, limit)
                     print(
                         f"warning: {job.source}: the enrolled voice is heard nowhere; "
-                        f"all is turned down by {DEPTH_DB:.0f} dB; is it the right "
+                        f"all is turned down by {depth:g} dB; is it the right "
                         "profile? --no-look-ahead leaves the decision to the network",
                         file=sys.stderr,
                     )

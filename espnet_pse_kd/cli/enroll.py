@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from espnet_pse_kd.cli.sound import identities, refuse_inputs
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     enroll,
@@ -41,13 +42,14 @@ def run(args: argparse.Namespace) -> None:
     """Run the subcommand.
 
     Raises:
-        UserError: the recordings are not fit, or the profile exists or cannot be
-            written.
+        UserError: the recordings are not fit, or the profile exists, is one of them or
+            cannot be written.
     """
     if args.segment and len(args.files) > 1:
         raise UserError(
             f"--segment: {len(args.files)} files; cut a part out of a single file"
         )
+    refuse_inputs(args.output, identities(args.files))
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output}: exists; give --force, or another --output")
     clips = [read_clip(path, args.segment) for path in args.files]

@@ -17,12 +17,13 @@ from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
 from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
 from espnet_pse_kd.cli.signals import stopped_once
-from espnet_pse_kd.cli.sound import Format, write_sound
+from espnet_pse_kd.cli.sound import Format, identities, refuse_inputs, write_sound
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
     load_enhancer,
     load_profile,
+    voice_files,
 )
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.stream import EnhancerStream
@@ -82,8 +83,10 @@ def run(args: argparse.Namespace) -> None:
         UserError: there is no device, or the recording cannot be written; what was
             recorded until then is kept.
     """
-    if args.record is not None and args.record.exists() and not args.force:
-        raise UserError(f"{args.record}: exists; give --force, or another --record")
+    if args.record is not None:
+        refuse_inputs(args.record, identities(voice_files(args)), "--record")
+        if args.record.exists() and not args.force:
+            raise UserError(f"{args.record}: exists; give --force, or another --record")
     layer = PortAudio()
     pair = Pair(args.input, args.output)
     enhancer = load_enhancer(args)

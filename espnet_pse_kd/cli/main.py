@@ -14,7 +14,7 @@ from typing import NoReturn, TextIO
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.cli.signals import on_signals
-from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.errors import UserError, named_files, one_line
 
 COMMANDS = {
     "enroll": "make a profile of a voice from recordings of it",
@@ -69,15 +69,9 @@ def get_parser(command: str | None = None) -> Parser:
 def _run(argv: Sequence[str]) -> None:
     words = [_hyphenated(word) for word in argv]
     command = next((word for word in words if word in COMMANDS), None)
-    try:
+    with named_files():
         args = get_parser(command).parse_args(words)
         args.run(args)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise UserError(
-            f"{error.filename}: {error.strerror}; correct the path or its rights"
-        ) from None
 
 
 def _hyphenated(word: str) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
+from espnet_pse_kd.recording import Recording, brevity, faults, measure, refuse_unfit
+from espnet_pse_kd.runtime.onnxfile import check_threads
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -93,21 +94,50 @@ def read_clip(path: Path, bounds: tuple[float, float] | None = None) -> Clip:
 def enroll(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> Profile:
     """Make one profile of all clips; reports what they are worth on standard error.
 
+    Args:
+        enhancer: of the model.
+        clips: what `read_clip` found fit.
+
     Raises:
         UserError: too little speech in all, or two clearly different voices.
     """
-    for clip in clips:
-        print(f"{clip.path}: {measure(clip.wave)}", file=sys.stderr)
-    speech = np.concatenate([clip.wave for clip in clips])
+    found = [measure(clip.wave) for clip in clips]
+    for clip, recording in zip(clips, found, strict=True):
+        print(f"{clip.path}: {recording}", file=sys.stderr)
+    speech = one_level(clips, found)
     names = ", ".join(str(clip.path) for clip in clips)
     refuse_unfit(measure(speech), names)
     refuse_two_voices(enhancer, clips)
-    for text in shortcomings(measure(speech)):
+    for text in brevity(measure(speech)):
         print(f"warning: {text}", file=sys.stderr)
+    # Side by side, a good clip would hide what is wrong with another.
+    for clip, recording in zip(clips, found, strict=True):
+        for text in faults(recording):
+            print(f"warning: {clip.path}: {text}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said already
         sources = tuple(clip.path.name for clip in clips)
         return enhancer.enroll(speech, SAMPLE_RATE, sources)
+
+
+def one_level(clips: Sequence[Clip], found: Sequence[Recording]) -> np.ndarray:
+    """All clips one after another, with speech of the same level.
+
+    Speech is what comes within 30 dB of the loudest, so that a quieter clip would be
+    lost beside a louder one. The common level is that of all speech as it was recorded,
+    which the profile tells.
+
+    Args:
+        clips: each with speech.
+        found: measures of each.
+
+    Returns:
+        float32 (N,) at 16 kHz.
+    """
+    powers = np.array([10 ** (recording.level / 10) for recording in found])
+    seconds = [recording.speech for recording in found]
+    gains = np.sqrt(np.average(powers, weights=seconds) / powers).astype(np.float32)
+    return np.concatenate([g * clip.wave for g, clip in zip(gains, clips, strict=True)])
 
 
 def refuse_two_voices(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> None:
@@ -141,7 +171,11 @@ def add_voice_arguments(parser: argparse.ArgumentParser) -> None:
     voice = parser.add_mutually_exclusive_group(required=True)
     voice.add_argument("--profile", type=Path, help="of the voice, from pse-kd enroll")
     voice.add_argument(
-        "--enroll", type=Path, nargs="+", metavar="FILE", help="recordings of the voice"
+        "--enroll",
+        type=Path,
+        action="append",  # of several words the last may be meant for the command
+        metavar="FILE",
+        help="a recording of the voice; give the option once for each of several",
     )
 
 
@@ -159,11 +193,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
     """Load what ``--model`` and ``--threads`` ask for."""
-    if args.threads < 1:
-        raise UserError(f"--threads {args.threads}; give 1 or more")
+    check_threads(args.threads, "--threads")
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
 
     return PersonalizedEnhancer.from_pretrained(args.model, args.threads)
+
+
+def voice_files(args: argparse.Namespace) -> list[Path]:
+    """The files that ``--profile`` or ``--enroll`` name."""
+    return args.enroll if args.profile is None else [args.profile]
 
 
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:

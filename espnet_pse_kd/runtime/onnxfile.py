@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 """Version of the files' inputs, outputs and metadata that this package writes."""
 PRODUCER = "espnet_pse_kd"
+MOST_THREADS = 1024
+"""More bring nothing, and onnxruntime takes no number that a C int cannot hold."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 _OPSET_IMPORT, _METADATA_PROPS = 8, 14  # fields of onnx.ModelProto
@@ -73,6 +75,20 @@ class ModelFile:
                 f"{self.path}: onnxruntime {onnxruntime.__version__} cannot run opset "
                 f"{self.opset} ({reason}); upgrade it: pip install -U onnxruntime"
             ) from None
+
+
+def check_threads(threads: int, name: str) -> None:
+    """Check a number of CPU threads.
+
+    Args:
+        threads: given by the user.
+        name: what to call it in the error, such as an option.
+
+    Raises:
+        UserError: it is not within 1 and `MOST_THREADS`.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"{name} {threads}; give 1 to {MOST_THREADS}")
 
 
 def seal(model: bytes, metadata: Mapping[str, str]) -> bytes:

@@ -127,7 +127,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: {error.strerror or error}; make a profile with pse-kd enroll"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):  # nested deeper than Python reads
         raise UserError(
             f"{path}: truncated, or no profile; make one with pse-kd enroll"
         ) from None
