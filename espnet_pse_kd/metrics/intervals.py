@@ -164,13 +164,12 @@ def _bootstrap(
         [np.isfinite(v).reshape(len(v), -1).all(-1) for v in systems], axis=0
     )
     systems = [values[known] for values in systems]
-    speakers = np.asarray(speakers)[known]
-    seeds = None if seeds is None else np.asarray(seeds)[known]
-    if not len(speakers):
+    speakers = tuple(np.asarray(speakers)[known].tolist())
+    seeds = None if seeds is None else tuple(np.asarray(seeds)[known].tolist())
+    if not speakers:
         return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
     every = np.ones((1, len(speakers)))
-    drawn_seeds = None if seeds is None else tuple(seeds.tolist())
-    weights = _weights(tuple(speakers.tolist()), drawn_seeds, draws, seed)
+    weights = _weights(speakers, seeds, draws, seed)
     value, drawn = (
         statistic(systems[0], w) - (statistic(systems[1], w) if systems[1:] else 0.0)
         for w in (every, weights)

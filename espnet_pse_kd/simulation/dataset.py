@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -232,7 +232,7 @@ def _make_set(
     split = set_name.split("_")[0]
     inventory, _ = _plan(data_dir, split, options, seed)
 
-    def make(indices: Iterable[int], construction: str = "") -> list[list[dict]]:
+    def make(indices: Sequence[int], construction: str = "") -> list[list[dict]]:
         one = options.only(construction) if construction else options
         drawn = json.dumps([asdict(one), seed, set_name, inventory.digest])
         run = functools.partial(
@@ -262,15 +262,16 @@ def _make_set(
     for old in twins.parent.glob(f"{set_name}_its*"):
         if old.name not in wanted:  # tables of audio that may be another by now
             shutil.rmtree(old)
-    its = {own["uid"]: (i, *twin) for i, (own, *twin) in enumerate(results) if twin}
+    places = {own["uid"]: i for i, (own, *twin) in enumerate(results) if twin}
+    its = {uid: results[place][1] for uid, place in places.items()}
     for variant in (False, *its_variants):
         target = dump_dir / "raw" / its_set(set_name, variant)
         if isinstance(variant, str):
-            made = make([index for index, _ in its.values()], variant)
+            made = make([*places.values()], variant)
             others, source = {one["uid"]: one for (one,) in made}, target
         else:
             replaced = its.keys() - _kept_its([*its], variant)
-            others, source = {uid: its[uid][1] for uid in replaced}, twins
+            others, source = {uid: its[uid] for uid in replaced}, twins
         audio = dict.fromkeys(own, folder) | dict.fromkeys(others, source)
         _write_tables(target, [*(own | others).values()], audio, enroll)
 

@@ -10,6 +10,7 @@ import itertools
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -133,8 +134,8 @@ class SimulationOptions:
 
     def only(self, construction: str) -> SimulationOptions:
         """The same, but with all ITS samples made by one of `CONSTRUCTIONS`."""
-        shares = {name: float(name == construction) for name in CONSTRUCTIONS}
-        return replace(self, **shares)
+        shares: dict[str, Any] = dict.fromkeys(CONSTRUCTIONS, 0.0)
+        return replace(self, **shares | {construction: 1.0})
 
 
 @dataclass(frozen=True)
