@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -254,24 +254,44 @@ def _make_set(
     folder, enroll = dump_dir / "raw" / set_name, dump_dir / "enroll" / split
     own = {records[0]["uid"]: records[0] for records in results}
     _write_tables(folder, [*own.values()], dict.fromkeys(own, folder), enroll)
-    if set_name != split:
-        return
-    twins = dump_dir / "raw" / its_set(set_name, False)
+    if set_name == split:
+        _make_variants(folder, results, its_variants, make, enroll)
+
+
+def _make_variants(
+    folder: Path,
+    results: Sequence[list[dict]],
+    variants: Sequence[float | str],
+    make: Callable[[Sequence[int], str], list[list[dict]]],
+    enroll: Path,
+) -> None:
+    """Write the sets with other ITS samples than those of ``folder``, see `its_set`.
+
+    Args:
+        folder: ``dump/raw/<set>``, with audio.
+        results: records of its samples, each with that of its twin, if it has one.
+        variants: which, beside the one without ITS samples.
+        make: renders samples anew, given their numbers and a construction.
+        enroll: folder of the enrolment clips.
+    """
+    raw, name = folder.parent, folder.name
+    twins = raw / its_set(name, False)
     _remove_leftovers(twins)
-    wanted = {its_set(set_name, variant) for variant in its_variants}
-    for old in twins.parent.glob(f"{set_name}_its*"):
+    wanted = {its_set(name, variant) for variant in variants}
+    for old in raw.glob(f"{name}_its*"):
         if old.name not in wanted:  # tables of audio that may be another by now
             shutil.rmtree(old)
+    own = {records[0]["uid"]: records[0] for records in results}
     places = {own["uid"]: i for i, (own, *twin) in enumerate(results) if twin}
-    its = {uid: results[place][1] for uid, place in places.items()}
-    for variant in (False, *its_variants):
-        target = dump_dir / "raw" / its_set(set_name, variant)
+    for variant in (False, *variants):
+        target = raw / its_set(name, variant)
         if isinstance(variant, str):
             made = make([*places.values()], variant)
             others, source = {one["uid"]: one for (one,) in made}, target
         else:
-            replaced = its.keys() - _kept_its([*its], variant)
-            others, source = {uid: its[uid] for uid in replaced}, twins
+            replaced = places.keys() - _kept_its([*places], variant)
+            others = {uid: results[places[uid]][1] for uid in replaced}
+            source = twins
         audio = dict.fromkeys(own, folder) | dict.fromkeys(others, source)
         _write_tables(target, [*(own | others).values()], audio, enroll)
 
