@@ -291,6 +291,16 @@ class Code:
         return open, (self.path, "w")
 
 
+def test_a_packed_network_of_any_name_decides_the_conversion(tmp_path: Path) -> None:
+    (tmp_path / "meta.yaml").write_text("files: {model_file: exp/other.pth}")
+    network = tmp_path / "exp/other.pth"
+    network.parent.mkdir()
+    network.write_bytes(b"1")
+    before = pretrained._digest(tmp_path)
+    network.write_bytes(b"2")
+    assert pretrained._digest(tmp_path) != before
+
+
 def test_unsafe_and_damaged_sources(
     training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
