@@ -23,6 +23,7 @@ import numpy as np
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.cli.voice import Clip, one_level
 from espnet_pse_kd.enrolment import EnrolmentClips
 from espnet_pse_kd.kaldi import atomic_open, read_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
@@ -31,6 +32,7 @@ from espnet_pse_kd.metrics.quality import dnsmos
 from espnet_pse_kd.progress import parallel_map
 from espnet_pse_kd.recipe.training import split_of
 from espnet_pse_kd.recipe.trials import Signals, Trial, load_signals, load_trials
+from espnet_pse_kd.recording import measure
 
 
 class Figure(NamedTuple):
@@ -106,10 +108,11 @@ def _enhancer(model: str | None) -> PersonalizedEnhancer:
     return PersonalizedEnhancer.from_pretrained(model)
 
 
-def _profile(model: str | None, clips: Sequence[str]) -> Profile:
+def _profile(model: str | None, paths: Sequence[str]) -> Profile:
+    clips = [Clip(Path(path), read_audio(path)) for path in paths]
+    speech = one_level(clips, [measure(clip.wave) for clip in clips])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the recipe's clips are short and noisy
-        speech = np.concatenate([read_audio(clip) for clip in clips])
         return _enhancer(model).enroll(speech, SAMPLE_RATE)
 
 
