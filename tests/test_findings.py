@@ -201,6 +201,29 @@ def test_every_training_needs_its_experiment(root):
         findings.collect_records([root / "exp"], scores)
 
 
+def test_experiments_whose_folders_are_gone_keep_their_records(root):
+    run("--scores", "zero.csv", "--exp", "exp", "--keep", "kept")
+    (root / "exp").rename(root / "gone")
+    for method in ("b1", "b2", "s", "r_log"):
+        write_experiment(root / f"new/pse_x_{method}_seed1", method, 1)
+    both = ("--scores", "kept/scores.csv.gz", "one.csv.gz")
+    run(*both, "--exp", "new", "--keep", "kept")
+    for seed in (0, 1):
+        assert f"|`pse_x_s_seed{seed}`|s|{seed}|-|1.5 h|c0ffee{seed}|" in page_text(
+            root
+        )
+    # A training of the same name replaces the row; it does not join it.
+    write_experiment(root / "new/pse_x_s_seed1", "s", 1)
+    table = json.loads((root / "new/pse_x_s_seed1/run.json").read_text())
+    table["commit"] = "beef"
+    (root / "new/pse_x_s_seed1/run.json").write_text(json.dumps(table))
+    run("--scores", "kept/scores.csv.gz", "--exp", "new")
+    [row] = [li for li in page_text(root).splitlines() if "|`pse_x_s_seed1`|" in li]
+    assert "|beef|" in row
+    with pytest.raises(SystemExit):
+        run("--scores", "one.csv.gz", "--exp", "exp")  # nothing kept beside these
+
+
 def test_no_score_file_and_no_records(root):
     write_csv(root / "x.csv", [{"uid": "a"}])
     with pytest.raises(UserError, match="it lacks 'interferer'"):

@@ -35,7 +35,8 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         default=[],
-        help="folders of the experiments; default: records.json beside the scores",
+        help="folders of the experiments; what they lack is taken from records.json "
+        "beside the first scores",
     )
     add(
         "--ablation",
@@ -88,9 +89,11 @@ def _measurement(
     rows = findings.join_scores(scores)
     if systems is not None:
         rows = [row for row in rows if row["system"] in systems]
-    if expdirs:
-        return rows, findings.collect_records(expdirs, Scores(rows), name)
-    return rows, findings.read_records(scores[0].parent / findings.RECORDS)
+    path = scores[0].parent / findings.RECORDS
+    if not expdirs:
+        return rows, findings.read_records(path)
+    kept = findings.read_records(path) if path.is_file() else []
+    return rows, findings.collect_records(expdirs, Scores(rows), name, kept)
 
 
 def _parents() -> dict[str, str]:

@@ -111,7 +111,10 @@ def _read_scores(path: Path) -> list[dict[str, str]]:
 
 
 def collect_records(
-    expdirs: Sequence[Path], scores: Scores, scored: str = "scores.csv"
+    expdirs: Sequence[Path],
+    scores: Scores,
+    scored: str = "scores.csv",
+    kept: Sequence[Table] = (),
 ) -> list[Table]:
     """Tables of how the scored systems came about: experiments, then teachers.
 
@@ -120,6 +123,8 @@ def collect_records(
         scores: of all systems.
         scored: what their file was called there; it decides which scores of the
             teachers belong to them.
+        kept: such tables of before, for systems whose folders are gone; what the
+            folders hold replaces the row of the same name.
 
     Raises:
         UserError: a folder is missing, or a system has no experiment in any of them.
@@ -129,6 +134,12 @@ def collect_records(
             raise UserError(f"--exp {expdir}: no such folder; run stages 4 to 7 first")
     systems = [s for one in expdirs for s in find_systems(one, scores.names("set"))]
     known = {(system.name, str(system.seed)) for system in systems}
+    known |= {
+        (row[1], row[2])
+        for table in kept
+        if table.title == results.EXPERIMENTS
+        for row in table.rows
+    }
     for row in scores.rows:
         name, _ = blend_parts(row["system"])
         if row["seed"] and (name, row["seed"]) not in known:
@@ -139,7 +150,18 @@ def collect_records(
             )
     teachers = results.teacher_table(*(one / scored for one in expdirs))
     scored_ones = [system for system in systems if system.name in scores.systems()]
-    return [*results.experiment_table(scored_ones), *teachers]
+    return _join_tables(kept, [*results.experiment_table(scored_ones), *teachers])
+
+
+def _join_tables(kept: Sequence[Table], new: Sequence[Table]) -> list[Table]:
+    """Tables of both; in those of one title, a new row replaces one of its name."""
+    joined = {table.title: table for table in kept}
+    for table in new:
+        names = {row[0] for row in table.rows}
+        old = joined[table.title].rows if table.title in joined else ()
+        rows = [*(row for row in old if row[0] not in names), *table.rows]
+        joined[table.title] = dataclasses.replace(table, rows=rows)
+    return list(joined.values())
 
 
 def read_records(path: Path) -> list[Table]:
@@ -207,12 +229,7 @@ def join_teachers(records: Sequence[Table], expdirs: Sequence[Path]) -> list[Tab
         raise UserError(
             f"--teachers {folders}: no pvad_*/teacher_scores.json; run stage 4 first"
         )
-    [new] = added
-    names = {row[0] for row in new.rows}
-    others = [table for table in records if table.title != new.title]
-    known = [row for t in records if t.title == new.title for row in t.rows]
-    kept = [row for row in known if row[0] not in names]
-    return [*others, dataclasses.replace(new, rows=[*kept, *new.rows])]
+    return _join_tables(records, added)
 
 
 def ablation_lines(
@@ -221,7 +238,7 @@ def ablation_lines(
     records: Sequence[Table],
     parents: Mapping[str, str],
 ) -> list[str]:
-    """Markdown of the ablation: on the development set, so that it may guide.
+    """Markdown of an ablation, on the development sets or on those of the test.
 
     Args:
         name: of its folder, for the heading.
@@ -242,8 +259,9 @@ def ablation_lines(
         )
     title = name.replace("_", " ").capitalize()
     lines = results.section(title, [*tables, *records], level=3)
+    sets = ", ".join(f"`{one}`" for one in scores.names("set"))
     note = (
-        f"Development sets: {len(scores.names('target'))} speakers, "
+        f"Sets {sets}: {len(scores.names('target'))} speakers, "
         f"{len(scores.names('uid'))} trials, digest `{_digest(rows)}`. Names: a system "
         "and what is changed in it, see `conf/ablation.yaml`."
     )

@@ -164,10 +164,14 @@ PAIRS = (
     # How much of the gate's effect is had without the teacher's choice.
     *(("c_shuffle", "b2"), ("c_constant", "b2"), ("c_shuffle", "c_constant")),
     *(("s_asym", "b3"), ("s_scratch", "b2_scratch")),
+    # r_log at the lambda that the development sets choose.
+    *(("r_log_lambda0.1", other) for other in ("b2", "s")),
     *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
     *(("r_log_asym_error", other) for other in ("b1", "b2", "b3", "s", "r_log_asym")),
 )
 """Paired differences that are shown, see `comparisons`."""
+EXPERIMENTS = "Experiments"
+"""Title of `experiment_table`, whose rows begin with experiment, system and seed."""
 
 
 @dataclass(frozen=True)
@@ -689,7 +693,7 @@ def experiment_table(systems: Sequence[System]) -> list[Table]:
     header = ["experiment", "system", "seed", "steps (own + trunk's)"]
     header += ["wall time (own + trunk's)", "commit"]
     header += ["gated frames with w < 0.5", "config"]
-    return [Table("Experiments", header, rows)]
+    return [Table(EXPERIMENTS, header, rows)]
 
 
 def teacher_table(*scored: Path) -> list[Table]:
