@@ -91,7 +91,8 @@ def join_scores(paths: Sequence[Path]) -> list[dict[str, str]]:
             if row["seed"] and joined.get(key, row) != row:
                 raise UserError(
                     f"{path}: system {row['system']}, seed {row['seed']} has other "
-                    "scores than in the files before; give each training once"
+                    "scores than in the files before; give each training once, and "
+                    "score systems of several configurations in one --expdir"
                 )
             joined.setdefault(key, row)
     return list(joined.values())

@@ -163,7 +163,7 @@ PAIRS = (
     *(("s", control) for control in CONTROLS),
     # How much of the gate's effect is had without the teacher's choice.
     *(("c_shuffle", "b2"), ("c_constant", "b2"), ("c_shuffle", "c_constant")),
-    *(("s_asym", "b3"), ("s_scratch", "b2_scratch")),
+    *(("s_asym", "b3"), ("s_scratch", "b2_scratch"), ("s", "b2_its50")),
     # r_log at the lambda that the development sets choose.
     *(("r_log_lambda0.1", other) for other in ("b2", "s")),
     *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
