@@ -4,12 +4,14 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scores_fixture import all_rows
 
 from espnet_pse_kd.bin import findings as command
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.metrics.intervals import bootstrap_interval, interval_of, resampled
 from espnet_pse_kd.recipe import findings, results
 from espnet_pse_kd.recipe.results import Scores
 from espnet_pse_kd.recipe.trials import read_csv, write_csv
@@ -98,6 +100,47 @@ def test_headline_is_over_all_seeds(root):
     assert lines["s"]["TS3 reduction dB, median"].startswith("24.0 [")
     assert lines["s"]["TS2 TSOS %"].startswith("12.5 [")
     assert lines["s"]["TS2 wrong speaker %"].startswith("33.3 [")
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [
+        (25.0, "**-5.00 [-5.00, -5.00]**"),  # the line has 30 % there
+        (21.25, "2.50 [2.50, 2.50]"),
+        (31.0, results.DASH),  # beyond the line
+    ],
+)
+def test_distance_from_the_line_between_two_systems(reduction, expected):
+    places = {"b1": (0.2, 20.0), "b2": (0.4, 30.0), "s": (0.25, reduction)}
+    rows = [row for row in rows_of(0) if row["system"] in places]
+    for row in rows:
+        deletion, row["leakage_reduction"] = places[row["system"]]
+        row["deletion"] = deletion if row["scenario"] != "ts3" else None
+    other = [{**row, "seed": 1} for row in rows if row["system"] != "s"]
+    for row in other:  # a seed that s has not
+        row["leakage_reduction"] += 7
+    texts = [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
+    texts += [{k: "" if v is None else str(v) for k, v in r.items()} for r in other]
+    tables = results.line_table(Scores(texts))
+    if expected == results.DASH:
+        assert not tables
+        return
+    [[name, seeds, *cells]] = tables[0].rows
+    assert (name, seeds) == ("s", "0")
+    assert [cell.strip("*") for cell in cells] == [expected.strip("*")] * 2
+    assert len(tables[0].header) == 4  # no dry blends, no line of theirs
+
+
+def test_intervals_of_what_is_computed_from_several_draws():
+    rng = np.random.default_rng(0)
+    values, speakers = rng.normal(size=40), [f"s{k % 8}" for k in range(40)]
+    order = rng.permutation(40)  # the draws follow the speakers, not the rows
+    one = resampled(values, speakers)
+    other = resampled(values[order] + 1, [speakers[k] for k in order])
+    apart = interval_of(other - one, 8, 40)
+    assert apart.value == pytest.approx(1) and apart.high - apart.low < 1e-9
+    alone = interval_of(one, 8, 40)
+    assert alone == bootstrap_interval(values, speakers) and alone.high > alone.low
 
 
 def test_reference_rows_are_joined_once(root):

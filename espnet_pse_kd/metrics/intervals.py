@@ -90,12 +90,48 @@ def _weights(
     return weights
 
 
-def _interval(value: float, drawn: np.ndarray, n: int, trials: int) -> Interval:
+def resampled(
+    values: np.ndarray,
+    speakers: Sequence[str],
+    seeds: Sequence[int] | None = None,
+    statistic: Statistic = mean,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> np.ndarray:
+    """A statistic of all values, and of each draw: (1 + draws,).
+
+    The same speakers and seeds, in whatever rows, give the same draws, so that what is
+    computed from several such arrays has an interval of its own, see `interval_of`.
+
+    Args:
+        values: (n,) or (n, 2), finite.
+        speakers: (n,) target speaker of each value.
+        seeds: (n,) training seed of each value, or None where there is one run only.
+        statistic: as in `bootstrap_interval`.
+        draws: number of resamples.
+        seed: of the resampling.
+    """
+    weights = _weights(
+        tuple(speakers), None if seeds is None else tuple(seeds), draws, seed
+    )
+    every = np.ones((1, len(speakers)))
+    return np.concatenate([statistic(values, every), statistic(values, weights)])
+
+
+def interval_of(drawn: np.ndarray, speakers: int, trials: int) -> Interval:
+    """The interval of what was computed from `resampled` arrays.
+
+    Args:
+        drawn: (1 + draws,) the value itself, then that of each draw.
+        speakers: number of target speakers resampled.
+        trials: number of values.
+    """
+    value = float(drawn[0])
     # A draw may miss every cell of an incomplete design; it has no statistic then.
-    drawn = drawn[np.isfinite(drawn)]
+    finite = drawn[1:][np.isfinite(drawn[1:])]
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail]) if drawn.size else (value,) * 2
-    return Interval(value, float(low), float(high), n, trials)
+    ends = np.percentile(finite, [tail, 100 - tail]) if finite.size else (value,) * 2
+    return Interval(value, float(ends[0]), float(ends[1]), speakers, trials)
 
 
 def bootstrap_interval(
@@ -164,14 +200,10 @@ def _bootstrap(
         [np.isfinite(v).reshape(len(v), -1).all(-1) for v in systems], axis=0
     )
     systems = [values[known] for values in systems]
-    speakers = tuple(np.asarray(speakers)[known].tolist())
-    seeds = None if seeds is None else tuple(np.asarray(seeds)[known].tolist())
+    speakers = np.asarray(speakers)[known].tolist()
+    seeds = None if seeds is None else np.asarray(seeds)[known].tolist()
     if not speakers:
         return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
-    every = np.ones((1, len(speakers)))
-    weights = _weights(speakers, seeds, draws, seed)
-    value, drawn = (
-        statistic(systems[0], w) - (statistic(systems[1], w) if systems[1:] else 0.0)
-        for w in (every, weights)
-    )
-    return _interval(float(value[0]), drawn, len(set(speakers)), len(speakers))
+    drawn = [resampled(v, speakers, seeds, statistic, draws, seed) for v in systems]
+    above = drawn[0] - drawn[1] if drawn[1:] else drawn[0]
+    return interval_of(above, len(set(speakers)), len(speakers))

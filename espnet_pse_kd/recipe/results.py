@@ -20,10 +20,12 @@ from espnet_pse_kd.metrics.intervals import (
     Interval,
     Statistic,
     bootstrap_interval,
+    interval_of,
     mean,
     median,
     paired_difference,
     ratio,
+    resampled,
     worst,
 )
 from espnet_pse_kd.metrics.leakage import CAP_DB
@@ -170,6 +172,8 @@ PAIRS = (
     *(("r_log_asym_error", other) for other in ("b1", "b2", "b3", "s", "r_log_asym")),
 )
 """Paired differences that are shown, see `comparisons`."""
+LINES = (("b1", "b2"), ("b2+0.1x", "b2"))
+"""What lies between two rows: any mix of inactive-target samples, any dry blend."""
 EXPERIMENTS = "Experiments"
 """Title of `experiment_table`, whose rows begin with experiment, system and seed."""
 
@@ -400,7 +404,69 @@ def blend_table(scores: Scores) -> list[Table]:
     rows = [n for system in blended for n in names if blend_parts(n)[0] == system]
     if not rows:
         return []
-    return [side_by_side("Dry blends", scores, main_figures(scores), rows)]
+    audible = [("ts3", c) for c in columns_called(["< 40 dB down, %"], "ts3")]
+    figures = [*main_figures(scores), *audible]
+    return [side_by_side("Dry blends", scores, figures, rows)]
+
+
+def line_table(scores: Scores) -> list[Table]:
+    """How far each system lies from the straight lines of `LINES`, if they are there.
+
+    A trade-off is broken by what lies below its line: deletion less than the line has
+    at the system's reduction in TS3. Of the latter the mean, because a median moves in
+    steps too large for a slope. A row is compared on the training seeds that it shares
+    with the line, and where its reduction lies between the ends.
+    """
+    lines = [line for line in LINES if set(line) <= set(scores.names("system"))]
+    header = ["system", "seeds"]
+    header += [f"{s.upper()}, {a} to {b}" for a, b in lines for s in ("ts1", "ts2")]
+    rows = []
+    for name in scores.systems():
+        seeds = scores.select(system=name).names("seed")
+        cells = [
+            _line_cell(scores, name, seeds, line, scenario)
+            for line in lines
+            for scenario in ("ts1", "ts2")
+        ]
+        if any(text != DASH for text in cells):
+            rows.append([name, " ".join(seeds), *cells])
+    note = (
+        "Points of deletion above the straight line, at the system's mean reduction "
+        f"in TS3; below zero is better. {DASH}: an end of the line, or more or less "
+        "reduction than both."
+    )
+    return [Table("Distance from the trade-off", header, rows, note)] if rows else []
+
+
+def _line_cell(
+    scores: Scores, name: str, seeds: list[str], line: tuple[str, str], scenario: str
+) -> str:
+    """Deletion in a scenario, above a line at the system's reduction in TS3."""
+    if name in line:
+        return DASH
+    shared = [
+        seed
+        for seed in seeds
+        if seed and all(seed in scores.select(system=e).names("seed") for e in line)
+    ]
+    [x] = columns_called(["reduction dB, mean"], "ts3")
+    [y] = columns_called(["deletion %"], scenario)
+    drawn, speakers = [], set(scores.speakers())
+    for system in (name, *line):
+        chosen = scores.select(system=system).where(lambda row: row["seed"] in shared)
+        for column, of in ((x, "ts3"), (y, scenario)):
+            part = chosen.select(scenario=of)
+            values = part.values(column)
+            if set(part.speakers()) != speakers or not np.isfinite(values).all():
+                return DASH
+            draw = resampled(values, part.speakers(), part.seeds(), column.statistic)
+            drawn.append(draw)
+    reduction, deletion, start, lost, end, most = drawn
+    place = (reduction - start) / (end - start)
+    if not 0 <= place[0] <= 1:
+        return DASH
+    above = deletion - lost - place * (most - lost)
+    return _sure(y, interval_of(above, len(speakers), len(part.rows)), len(speakers))
 
 
 def card_table(title: str, scenario: str, systems: Mapping[str, Scores]) -> Table:
@@ -510,7 +576,10 @@ def comparisons(systems: Sequence[str]) -> list[tuple[str, str]]:
 def difference_table(scores: Scores, scenario: str) -> list[Table]:
     """Paired differences of the main figures, where there is something to compare."""
     measured = scores.select(scenario=scenario)
-    columns = [c for c in columns_called(COMPARED_TITLES, scenario) if measured.has(c)]
+    # The input of TS0 is the target itself: there is nothing to gain.
+    own = ("SI-SDR dB, median",) if scenario == "ts0" else ()
+    titles = (*own, *COMPARED_TITLES)
+    columns = [c for c in columns_called(titles, scenario) if measured.has(c)]
     rows = []
     for one, rival in comparisons(scores.names("system")):
         pair = [scores.select(scenario=scenario, system=n) for n in (one, rival)]
@@ -559,19 +628,21 @@ def ablation_tables(
 
 
 def difference_tables(scores: Scores) -> list[Table]:
-    """`difference_table` of every scenario in which the paper's question is asked."""
+    """`difference_table` of every scenario."""
     return [
-        table
-        for scenario in ("ts1", "ts2", "ts3")
-        for table in difference_table(scores, scenario)
+        table for scenario in SCENARIOS for table in difference_table(scores, scenario)
     ]
 
 
 def _difference_cell(column: Column, ours: Scores, theirs: Scores) -> str:
-    """The difference and its interval; bold where the interval leaves zero out."""
-    interval = ours.difference(column, theirs)
+    """What a column is above the rival's, see `_sure`."""
+    return _sure(column, ours.difference(column, theirs), len(set(ours.speakers())))
+
+
+def _sure(column: Column, interval: Interval, speakers: int) -> str:
+    """A difference and its interval; bold where the interval leaves zero out."""
     finer = dataclasses.replace(column, digits=column.digits + 1)
-    text = cell(finer, interval, len(set(ours.speakers())))
+    text = cell(finer, interval, speakers)
     # By what is printed: a bold zero would be no news.
     low, high = (float(number(finer, end)) for end in (interval.low, interval.high))
     sure = low > 0 or high < 0
@@ -818,7 +889,8 @@ def write_results(
 def score_lines(scores: Scores) -> list[str]:
     """Markdown of all that the scores say: differences, then every scenario."""
     lines = section("Paired differences", difference_tables(scores))
-    lines += [line for one in blend_table(scores) for line in one.markdown(level=2)]
+    tables = [*line_table(scores), *blend_table(scores)]
+    lines += [line for one in tables for line in one.markdown(level=2)]
     for scenario, meaning in SCENARIOS.items():
         title = f"{scenario.upper()}: {meaning}"
         lines += section(title, scenario_tables(scores, scenario))
