@@ -249,15 +249,15 @@ def ablation_lines(
         parents: what each variation varies.
 
     Raises:
-        UserError: there are no scores of a variation and of what it varies.
+        UserError: there are no two systems to compare.
     """
     scores = Scores(rows)
     figures = _figures(scores, VARIED)
     tables = results.ablation_tables(scores, figures, parents)
     if not tables:
         raise UserError(
-            "--ablation: holds no variation beside the system that it varies; run "
-            "stages 6 and 7 of --preset ablation for both"
+            "--ablation: holds no variation beside the system that it varies, and no "
+            "other pair to compare; run stages 6 and 7 of --preset ablation for both"
         )
     title = name.replace("_", " ").capitalize()
     lines = results.section(title, [*tables, *records], level=3)

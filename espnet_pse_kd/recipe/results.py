@@ -609,10 +609,11 @@ def ablation_tables(
     """
     systems = scores.systems()
     pairs = [(n, p) for n, p in parents.items() if n in systems and p in systems]
-    if not pairs:
+    compared = dict.fromkeys([*pairs, *comparisons(systems)])
+    if not compared:
         return []
     rows = []
-    for name, parent in dict.fromkeys([*pairs, *comparisons(systems)]):
+    for name, parent in compared:
         cells = []
         for scenario, column in figures:
             ours, theirs = (
