@@ -166,8 +166,9 @@ PAIRS = (
     # How much of the gate's effect is had without the teacher's choice.
     *(("c_shuffle", "b2"), ("c_constant", "b2"), ("c_shuffle", "c_constant")),
     *(("s_asym", "b3"), ("s_scratch", "b2_scratch"), ("s", "b2_its50")),
-    # r_log at the lambda that the development sets choose.
-    *(("r_log_lambda0.1", other) for other in ("b2", "s")),
+    # The lambda that the development sets choose, against the gate's likewise.
+    *(("r_log_lambda0.1", other) for other in ("b2", "s", "s_kappa4")),
+    ("r_log_asym_error_lambda0.1", "s"),
     *(("r_log_asym", other) for other in ("b1", "b2", "b3", "s")),
     *(("r_log_asym_error", other) for other in ("b1", "b2", "b3", "s", "r_log_asym")),
 )
