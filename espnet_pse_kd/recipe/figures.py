@@ -124,7 +124,33 @@ def operating_figure(panels: Sequence[Panel], colour: Mapping[str, str]) -> str:
     for axes in grid[-1]:
         axes.set_xlabel("leakage reduction in TS3, dB (median)")
     _legend_above(figure, *_once(grid.flat))
+    _part_names(figure)
     return _svg(figure)
+
+
+def _part_names(figure: Figure) -> None:
+    """Move names off points and other names; one without room is left to the legend."""
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # the layout decides where they lie
+    for axes in figure.axes:
+        names = [text for text in axes.texts if isinstance(text, Annotation)]
+        points = [axes.transData.transform(name.xy) for name in names]
+        taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in points]
+        room = axes.get_window_extent().padded(12)
+        for name in names:
+            x, y = name.xyann
+            for place in ((x, y), (-x, y), (x, -y - 5), (-x, -y - 5)):
+                name.xyann = place
+                name.set_horizontalalignment("left" if place[0] > 0 else "right")
+                box = name.get_window_extent()
+                inside = room.containsx(box.x0) and room.containsx(box.x1)
+                if inside and not any(box.overlaps(other) for other in taken):
+                    taken.append(box)
+                    break
+            else:
+                name.remove()
 
 
 def _legend_above(figure: Figure, handles: list[Artist], labels: list[str]) -> None:
