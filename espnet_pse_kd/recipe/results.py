@@ -210,12 +210,23 @@ class Scores:
         self.rows = [
             {**row, "minutes": str(float(row["seconds"]) / 60)} for row in rows
         ]
+        self._parts: dict[str, dict[str, Scores]] = {}
 
     def select(self, **wanted: str) -> Scores:
         """Rows whose columns have the wanted texts."""
-        return self.where(
-            lambda row: all(row[name] == text for name, text in wanted.items())
-        )
+        chosen = self
+        for name, text in wanted.items():
+            chosen = chosen._by(name).get(text) or self._of([])
+        return chosen
+
+    def _by(self, name: str) -> dict[str, Scores]:
+        """The rows by the text of a column; kept, as every table selects them again."""
+        if name not in self._parts:
+            parts: dict[str, list[dict[str, str]]] = {}
+            for row in self.rows:
+                parts.setdefault(row[name], []).append(row)
+            self._parts[name] = {text: self._of(rows) for text, rows in parts.items()}
+        return self._parts[name]
 
     def where(self, wanted: Callable[[Mapping[str, str]], bool]) -> Scores:
         """Rows of which ``wanted`` is true."""
@@ -226,6 +237,7 @@ class Scores:
         """Rows of another `Scores`, which have their derived columns already."""
         chosen = cls.__new__(cls)
         chosen.rows = rows
+        chosen._parts = {}
         return chosen
 
     def column(self, name: str) -> np.ndarray:
