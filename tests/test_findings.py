@@ -119,8 +119,10 @@ def test_distance_from_the_line_between_two_systems(reduction, expected):
     other = [{**row, "seed": 1} for row in rows if row["system"] != "s"]
     for row in other:  # a seed that s has not
         row["leakage_reduction"] += 7
-    texts = [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
-    texts += [{k: "" if v is None else str(v) for k, v in r.items()} for r in other]
+    texts = [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in rows + other
+    ]
     tables = results.line_table(Scores(texts))
     if expected == results.DASH:
         assert not tables
@@ -251,15 +253,12 @@ def test_experiments_whose_folders_are_gone_keep_their_records(root):
         write_experiment(root / f"new/pse_x_{method}_seed1", method, 1)
     both = ("--scores", "kept/scores.csv.gz", "one.csv.gz")
     run(*both, "--exp", "new", "--keep", "kept")
+    text = page_text(root)
     for seed in (0, 1):
-        assert f"|`pse_x_s_seed{seed}`|s|{seed}|-|1.5 h|c0ffee{seed}|" in page_text(
-            root
-        )
+        assert f"|`pse_x_s_seed{seed}`|s|{seed}|-|1.5 h|c0ffee{seed}|" in text
     # A training of the same name replaces the row; it does not join it.
-    write_experiment(root / "new/pse_x_s_seed1", "s", 1)
-    table = json.loads((root / "new/pse_x_s_seed1/run.json").read_text())
-    table["commit"] = "beef"
-    (root / "new/pse_x_s_seed1/run.json").write_text(json.dumps(table))
+    path = root / "new/pse_x_s_seed1/run.json"
+    path.write_text(path.read_text().replace("c0ffee1", "beef"))
     run("--scores", "kept/scores.csv.gz", "--exp", "new")
     [row] = [li for li in page_text(root).splitlines() if "|`pse_x_s_seed1`|" in li]
     assert "|beef|" in row
