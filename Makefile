@@ -24,7 +24,7 @@ bench:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
 
 findings:
-	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.findings $(FINDINGS)
+	@python=$$(local/setup_env.sh) && "$$python" -m tools.findings $(FINDINGS)
 
 speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \

@@ -12,8 +12,8 @@ from benchmarks.networks import NETWORKS
 from benchmarks.rows import SPEAKERBEAM
 from benchmarks.summary import RTF_LIMITS, Results
 from benchmarks.trainlog import LOADING, WORK
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.recipe.figures import GREY, PALETTE
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.report.figures import GREY, PALETTE
 
 DASH = "-"
 

@@ -29,9 +29,9 @@ from benchmarks.report import write_page
 from benchmarks.rows import CHOICES, Options, Row, all_rows
 from espnet_pse_kd.cli.main import Parser
 from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.progress import progress
-from espnet_pse_kd.recipe.checkout import git_commit
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.utils.checkout import git_commit
+from espnet_pse_kd.utils.progress import progress
 
 RESULTS, PAGE = ROOT / "benchmarks/results.json", ROOT / "docs/benchmarks.md"
 QUICK = ENVS / "quick"

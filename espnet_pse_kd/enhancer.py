@@ -13,13 +13,14 @@ import soxr
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
-from espnet_pse_kd.recording import measure, refuse_unfit, shortcomings
+from espnet_pse_kd.runtime.enrolment_quality import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import check_threads
-from espnet_pse_kd.runtime.presence import Steering, steer
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.recording import RecordingEnhancer
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.steering import Steering
 from espnet_pse_kd.runtime.stream import EnhancerStream
 
 
@@ -145,7 +146,7 @@ class PersonalizedEnhancer:
             attenuation_limit_db: how far anything may be turned down; None: no limit.
             look_ahead: let the personal VAD hear the whole signal first: it protects
                 the voice where it is heard, and turns its long absences down, see
-                `runtime.presence`. No stream can have it.
+                `runtime.steering`. No stream can have it.
 
         Returns:
             float32 (N,), aligned with ``wave``.
@@ -159,16 +160,31 @@ class PersonalizedEnhancer:
             raise UserError(
                 f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
             )
-        wave = _mono(wave, "wave")
-        steering = None
+        blocks = [_mono(wave, "wave")[:, None]]
+        recording = self.recording(
+            profile, rate, attenuation_limit_db=attenuation_limit_db
+        )
         if look_ahead:
-            vad = self.personal_vad
-            heard = vad.stream(profile.vector, rate)
-            posteriors = np.concatenate([heard.process(wave), heard.finish()])
-            own = posteriors[:, vad.classes.index("tss")]
-            steering = steer(own, vad.hop / SAMPLE_RATE)
-        stream = self.stream(profile, rate, attenuation_limit_db, steering)
-        return np.concatenate([stream.process(wave), stream.flush()])
+            recording.steer(recording.hear(self.personal_vad, blocks))
+        return np.concatenate([*recording.enhance(blocks)])[:, 0]
+
+    def recording(
+        self,
+        profile: Profile,
+        sample_rate: int,
+        channels: int = 1,
+        per_channel: bool = False,
+        attenuation_limit_db: float | None = None,
+    ) -> RecordingEnhancer:
+        """Start a recording that is read block by block; see `RecordingEnhancer`."""
+        return RecordingEnhancer(
+            self.model,
+            profile,
+            sample_rate,
+            channels,
+            per_channel,
+            attenuation_limit_db,
+        )
 
     def stream(
         self,

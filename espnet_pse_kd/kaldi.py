@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
 
 from espnet_pse_kd.errors import UserError
-
-
-@contextmanager
-def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """Open a temporary sibling of ``path`` and rename it onto ``path`` on success.
-
-    A reader, or a run that was killed, therefore never sees half a file.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        encoding = None if "b" in mode else "utf-8"
-        with open(temporary, mode, encoding=encoding) as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from espnet_pse_kd.files import atomic_open
 
 
 def read_table(path: str | Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import devices, enhance, live, serve
+from espnet_pse_kd.cli import devices, enhance, live, page_result, serve
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.keys import open_keys
@@ -35,9 +35,9 @@ from espnet_pse_kd.cli.pictures import spectrogram
 from espnet_pse_kd.cli.sound import Format, open_sound, write_sound
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime import pvad
-from espnet_pse_kd.runtime.presence import DEPTH_DB, PROTECTION_DB
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.steering import DEPTH_DB, PROTECTION_DB
 
 __all__ = ["weights"]  # a fixture
 
@@ -1280,7 +1280,7 @@ def test_the_page_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> N
         close=lambda verbose: None,
     )
     stub = argparse.Namespace(LOOK={}, build=lambda enhancer, folder: page)
-    monkeypatch.setitem(sys.modules, "espnet_pse_kd.cli.page", stub)
+    monkeypatch.setitem(sys.modules, "espnet_pse_kd.cli.gradio_page", stub)
     monkeypatch.setattr(serve, "load_enhancer", lambda args: None)
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
         monkeypatch.setenv(name, "")  # puts back what the command changes
@@ -1293,7 +1293,9 @@ def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "a.flac", 48000)
     enhancer = PersonalizedEnhancer.from_pretrained(weights)
     own = str(me.with_name("me.wav"))
-    result = serve.enhance(enhancer, own, str(source), 12.0, True, tmp_path / "out")
+    result = page_result.enhance(
+        enhancer, own, str(source), 12.0, True, tmp_path / "out"
+    )
     assert soundfile.info(result.after).frames == soundfile.info(source).frames
     assert "s of speech" in result.text and "% of the time" in result.text
     assert len(result.picture.axes) == 3
@@ -1301,7 +1303,7 @@ def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:
     soundfile.write(long, np.zeros(8000 * 700), 8000)
     for recording, text in ((None, "nothing yet"), (str(long), "12 minutes")):
         with pytest.raises(UserError, match=text):
-            serve.enhance(enhancer, own, recording, None, False, tmp_path)
+            page_result.enhance(enhancer, own, recording, None, False, tmp_path)
 
 
 def test_spectrogram_of_a_tone() -> None:

@@ -309,7 +309,17 @@ def imports(path: Path) -> set[str]:
             "nets speaker simulation corpora metrics",
             ("espnet2", "espnet_pse_kd.espnet"),
         ),
-        ("recipe", ("espnet2", "espnet_pse_kd.espnet", "espnet_pse_kd.bin")),
+        (
+            "recipe",
+            (
+                "espnet2",
+                "espnet_pse_kd.espnet",
+                "espnet_pse_kd.bin",
+                "espnet_pse_kd.report",
+            ),
+        ),
+        ("report", ("espnet2", "espnet_pse_kd.espnet", "espnet_pse_kd.bin")),
+        ("utils", ("espnet2", "espnet_pse_kd.espnet", "espnet_pse_kd.bin")),
         ("espnet", ("espnet_pse_kd.recipe", "espnet_pse_kd.bin")),
         ("runtime", ("torch", "espnet2", "scipy")),
     ],

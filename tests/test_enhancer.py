@@ -21,9 +21,9 @@ from weights_fixture import voice, weights
 import espnet_pse_kd
 from espnet_pse_kd import PersonalizedEnhancer, Profile, pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.bin.pack import pack_experiment
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.recording import measure
+from espnet_pse_kd.recipe.packing import pack_experiment
+from espnet_pse_kd.runtime.enrolment_quality import measure
 
 __all__ = ["weights"]  # a fixture
 

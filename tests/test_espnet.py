@@ -24,8 +24,8 @@ from espnet2.tasks.enh_tse import extractor_choices
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
-from espnet_pse_kd.bin import enhance, pack, score_teacher
-from espnet_pse_kd.enrolment import EnrolmentVectors, sample_generator
+from espnet_pse_kd.bin import enhance, score_teacher
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, sample_generator
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.criterions import (
     CONTEXT,
@@ -41,6 +41,7 @@ from espnet_pse_kd.espnet.tasks import PersonalVADTask, PSETask, load_teacher
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.recipe import enhancement, packing
 from espnet_pse_kd.stft import num_frames
 
 N = 12800
@@ -713,7 +714,7 @@ def test_enhance_writes_resumes_and_keeps_the_level(dump, student):
     model = load_student(student / "config.yaml", student / "valid.loss.best.pth")
     vector = EnrolmentVectors.load(dump / "enroll/test/vectors.npz").vectors[1]
     mixture = read_audio(dump / "raw/test_ts2/wav/test_ts2_0.wav")
-    expected = enhance.enhance(model, mixture, vector)
+    expected = enhancement.enhance(model, mixture, vector)
     np.testing.assert_array_equal(read_audio(outputs[0]), expected)
     outputs[0].unlink()
     kept = outputs[1].stat().st_mtime_ns
@@ -754,13 +755,13 @@ def test_an_interrupted_change_of_checkpoint_resumes(
     dump, student, other_checkpoint, monkeypatch
 ):
     before = enhanced_by(student, dump)
-    write = enhance.write_audio
+    write = enhancement.write_audio
 
     def once(path, *arguments):
         write(path, *arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(enhance, "write_audio", once)
+    monkeypatch.setattr(enhancement, "write_audio", once)
     with pytest.raises(KeyboardInterrupt):
         enhanced_by(student, dump, "--model_file", other_checkpoint)
     monkeypatch.undo()
@@ -773,7 +774,7 @@ def test_an_interrupted_change_of_checkpoint_resumes(
 
 def test_outputs_from_before_the_stamps_are_kept_if_none_is_older(dump, student):
     times, _ = enhanced_by(student, dump)
-    stamp = student / "enhanced_test_ts2" / enhance.STAMP
+    stamp = student / "enhanced_test_ts2" / enhancement.STAMP
     text = stamp.read_text()
     stamp.unlink()
     assert enhanced_by(student, dump)[0] == times
@@ -797,7 +798,7 @@ def test_pack_is_loaded_by_stock_classes(student, dump, tmp_path, monkeypatch):
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    archive = pack.pack_experiment(student)
+    archive = packing.pack_experiment(student)
     with zipfile.ZipFile(archive) as packed:
         names = packed.namelist()
         texts = [packed.read(n).decode() for n in names if not n.endswith(".pth")]
@@ -813,15 +814,15 @@ def test_pack_is_loaded_by_stock_classes(student, dump, tmp_path, monkeypatch):
     vector = model.extractor.speaker_vector(
         torch.from_numpy(enrolment)[None], torch.tensor([SAMPLE_RATE])
     )
-    expected = enhance.enhance(model, mixture, vector[0].numpy())
+    expected = enhancement.enhance(model, mixture, vector[0].numpy())
     np.testing.assert_allclose(output[0], expected, atol=1e-6)
 
 
 def test_half_pack_is_half_as_large_and_sounds_the_same(student, dump, tmp_path):
     from espnet_pse_kd.recipe.zoo import fetch_student
 
-    full = pack.pack_experiment(student)
-    half = pack.pack_experiment(student, half=True, outdir=tmp_path / "kept")
+    full = packing.pack_experiment(student)
+    half = packing.pack_experiment(student, half=True, outdir=tmp_path / "kept")
     assert half == tmp_path / "kept" / full.name
     sizes = [
         max(entry.file_size for entry in zipfile.ZipFile(path).infolist())
@@ -835,13 +836,13 @@ def test_half_pack_is_half_as_large_and_sounds_the_same(student, dump, tmp_path)
         folder = fetch_student(str(path), tmp_path / name, "model.pth")
         model = load_student(folder / "config.yaml", folder / "model.pth")
         assert {p.dtype for p in model.parameters()} == {torch.float32}
-        outputs.append(enhance.enhance(model, mixture, vector))
+        outputs.append(enhancement.enhance(model, mixture, vector))
     error = np.abs(outputs[0] - outputs[1]).max() / np.abs(outputs[0]).max()
     assert 0 < error < 0.01
 
 
 def test_packed_teacher_is_the_teacher(teacher, tmp_path):
-    archive = pack.pack_experiment(teacher)
+    archive = packing.pack_experiment(teacher)
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(tmp_path)
     folder = tmp_path / "exp" / "pvad"

@@ -17,7 +17,6 @@ from exported import network, seeded, speech, unit_vector
 from torch import Tensor, nn
 
 import espnet_pse_kd
-from espnet_pse_kd.bin.pack import teacher_config
 from espnet_pse_kd.cli.main import main
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import bundle, load_pvad, load_student, quantize
@@ -28,8 +27,9 @@ from espnet_pse_kd.export.recurrent import OnnxLSTM
 from espnet_pse_kd.metrics.separation import si_sdr
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.mingru import MinGRUNet
+from espnet_pse_kd.recipe.packing import teacher_config
 from espnet_pse_kd.runtime.model import StreamingModel
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.runtime.stream import EnhancerStream
 
 GOLDEN = Path(__file__).parent / "golden"

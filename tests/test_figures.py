@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from espnet_pse_kd.metrics.intervals import Interval
-from espnet_pse_kd.recipe import figures
+from espnet_pse_kd.report import figures
 
 
 @pytest.mark.parametrize(("label", "count"), [("s", 12), ("td_speakerbeam_causal", 17)])

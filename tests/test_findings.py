@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from scores_fixture import all_rows
 
-from espnet_pse_kd.bin import findings as command
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import read_csv, write_csv
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, interval_of, resampled
-from espnet_pse_kd.recipe import findings, results
-from espnet_pse_kd.recipe.results import Scores
-from espnet_pse_kd.recipe.trials import read_csv, write_csv
+from espnet_pse_kd.report.differences import difference_table
+from espnet_pse_kd.report.scores import Scores
+from espnet_pse_kd.report.tables import DASH
+from espnet_pse_kd.report.tradeoff import line_table
+from tools import findings as command
+from tools import findings_page, kept_scores
 
 PAGE = "# Title\n\nBy hand.\n\n{}\nout of date\n{}\n\nAlso by hand.\n"
 
@@ -48,7 +51,9 @@ def root(tmp_path, monkeypatch):
             write_experiment(tmp_path / f"exp/pse_x_{method}_seed{seed}", method, seed)
     for name in ("docs/findings.md", "RESULTS.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(PAGE.format(findings.BEGIN, findings.END))
+        (tmp_path / name).write_text(
+            PAGE.format(findings_page.BEGIN, findings_page.END)
+        )
     return tmp_path
 
 
@@ -68,11 +73,11 @@ def test_page_is_filled_between_its_markers(root):
     run(*BOTH, "--exp", "exp", "--results", "RESULTS.md")
     text = (root / "docs/findings.md").read_text()
     assert text.startswith("# Title\n\nBy hand.\n") and "out of date" not in text
-    assert text.endswith(f"{findings.END}\n\nAlso by hand.\n")
+    assert text.endswith(f"{findings_page.END}\n\nAlso by hand.\n")
     assert "![Operating curve](images/operating_curve.svg)" in text
     assert b"<svg" in (root / "docs/images/operating_curve.svg").read_bytes()
     experiment = "|`pse_x_s_seed1`|s|1|-|1.5 h|c0ffee1|-|-|"
-    [table] = results.difference_table(Scores(findings.join_scores(FILES)), "ts2")
+    [table] = difference_table(Scores(kept_scores.join_scores(FILES)), "ts2")
     for expected in (
         "|system|seeds|TS1 SI-SDRi dB, median|",
         "training seeds 0, 1",
@@ -88,9 +93,9 @@ def test_page_is_filled_between_its_markers(root):
 
 
 def test_headline_is_over_all_seeds(root):
-    scores = Scores(findings.join_scores(FILES))
+    scores = Scores(kept_scores.join_scores(FILES))
     lines: dict[str, dict[str, str]] = {}
-    for table in findings.headline_tables(scores):
+    for table in findings_page.headline_tables(scores):
         for row in table.rows:
             cells = dict(zip(table.header, row, strict=True))
             lines.setdefault(row[0], {}).update(cells)
@@ -107,7 +112,7 @@ def test_headline_is_over_all_seeds(root):
     [
         (25.0, "**-5.00 [-5.00, -5.00]**"),  # the line has 30 % there
         (21.25, "2.50 [2.50, 2.50]"),
-        (31.0, results.DASH),  # beyond the line
+        (31.0, DASH),  # beyond the line
     ],
 )
 def test_distance_from_the_line_between_two_systems(reduction, expected):
@@ -123,8 +128,8 @@ def test_distance_from_the_line_between_two_systems(reduction, expected):
         {name: "" if value is None else str(value) for name, value in row.items()}
         for row in rows + other
     ]
-    tables = results.line_table(Scores(texts))
-    if expected == results.DASH:
+    tables = line_table(Scores(texts))
+    if expected == DASH:
         assert not tables
         return
     [[name, seeds, *cells]] = tables[0].rows
@@ -146,7 +151,7 @@ def test_intervals_of_what_is_computed_from_several_draws():
 
 
 def test_reference_rows_are_joined_once(root):
-    rows = findings.join_scores(FILES)
+    rows = kept_scores.join_scores(FILES)
     noisy = [row for row in rows if row["system"] == "noisy"]
     assert len(noisy) == 18
     assert len([row for row in rows if row["system"] == "s"]) == 36
@@ -205,7 +210,7 @@ def no_markers(root):
 
 
 def wrong_order(root):
-    page = PAGE.format(findings.END, findings.BEGIN)
+    page = PAGE.format(findings_page.END, findings_page.BEGIN)
     (root / "docs/findings.md").write_text(page)
 
 
@@ -240,10 +245,10 @@ def test_bad_input_is_one_line(root, capsys, break_it, options, message):
 
 
 def test_every_training_needs_its_experiment(root):
-    scores = Scores(findings.join_scores(FILES))
+    scores = Scores(kept_scores.join_scores(FILES))
     (root / "exp/pse_x_s_seed1/enhanced_test_ts1/spk1.scp").unlink()
     with pytest.raises(UserError, match="no experiment 's' of seed 1"):
-        findings.collect_records([root / "exp"], scores)
+        kept_scores.collect_records([root / "exp"], scores)
 
 
 def test_experiments_whose_folders_are_gone_keep_their_records(root):
@@ -269,12 +274,12 @@ def test_experiments_whose_folders_are_gone_keep_their_records(root):
 def test_no_score_file_and_no_records(root):
     write_csv(root / "x.csv", [{"uid": "a"}])
     with pytest.raises(UserError, match="it lacks 'interferer'"):
-        findings.join_scores([root / "x.csv"])
+        kept_scores.join_scores([root / "x.csv"])
     with pytest.raises(UserError, match="give --exp"):
-        findings.read_records(root / "records.json")
+        kept_scores.read_records(root / "records.json")
     (root / "records.json").write_text('[{"heading": 1}]')
     with pytest.raises(UserError, match="not a list of tables"):
-        findings.read_records(root / "records.json")
+        kept_scores.read_records(root / "records.json")
 
 
 def test_ablation_stands_beside_what_it_varies(root):

@@ -13,12 +13,12 @@ import torch
 import yaml
 from weights_fixture import voice
 
-from espnet_pse_kd.bin import make_weights
 from espnet_pse_kd.enhancer import PersonalizedEnhancer
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.recipe.results import SCENARIOS
+from espnet_pse_kd.report.columns import SCENARIOS
+from tools import make_weights
 
 SIZES = {"width": 16, "layers": 1, "feed_hidden": 16}
 RUN = {"method": "s", "config": "x", "seed": 0, "commit": "0123abc", "wall_seconds": 90}

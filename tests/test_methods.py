@@ -13,8 +13,9 @@ from espnet_pse_kd.bin import train
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.recipe import checkout, jobs, training
+from espnet_pse_kd.recipe import jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
+from espnet_pse_kd.utils import checkout
 
 ROOT = Path(__file__).parents[1]
 METHODS = read_methods(ROOT / "conf/methods.yaml")

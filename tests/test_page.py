@@ -27,7 +27,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import PersonalizedEnhancer
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli import serve
+from espnet_pse_kd.cli import page_result
 from espnet_pse_kd.pretrained import PERSONAL_VAD
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_a_model_without_personal_vad(
     (tmp_path / "model" / PERSONAL_VAD).unlink()
     enhancer = PersonalizedEnhancer.from_pretrained(tmp_path / "model")
     given = (str(files / "me.wav"), str(files / "meeting.flac"))
-    result = serve.enhance(enhancer, *given, None, True, tmp_path)
+    result = page_result.enhance(enhancer, *given, None, True, tmp_path)
     assert "no personal VAD" in result.text
     assert len(result.picture.axes) == 2
     assert soundfile.info(result.after).frames == 6 * SAMPLE_RATE

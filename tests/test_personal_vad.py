@@ -17,12 +17,12 @@ from espnet_pse_kd.activity import (
     resample_frames,
     vad_classes,
 )
-from espnet_pse_kd.mel import HOP, mel_power
 from espnet_pse_kd.nets.personal_vad import (
     IGNORE,
     PersonalVAD,
     weighted_pairwise_loss,
 )
+from espnet_pse_kd.speaker.mel import HOP, mel_power
 from espnet_pse_kd.stft import HOP as LOSS_HOP
 from espnet_pse_kd.stft import num_frames
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_pse_kd.runtime import presence
-from espnet_pse_kd.runtime.presence import steer
+from espnet_pse_kd.runtime import steering
+from espnet_pse_kd.runtime.steering import steer
 
 HOP = 0.01
 RATE = 100  # one sample per frame
-CLOSED = 10 ** (-presence.DEPTH_DB / 20)
-KEPT = 10 ** (-presence.PROTECTION_DB / 20)
-FRAMES = round(presence.REACH_SECONDS / HOP)
+CLOSED = 10 ** (-steering.DEPTH_DB / 20)
+KEPT = 10 ** (-steering.PROTECTION_DB / 20)
+FRAMES = round(steering.REACH_SECONDS / HOP)
 
 
 def heard_at(first: int, count: int, length: int = 3000) -> np.ndarray:

@@ -13,10 +13,22 @@ from scores_fixture import METHODS, TRIALS, all_rows
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import report as command
+from espnet_pse_kd.files import read_csv, write_csv
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.recipe import report, results
-from espnet_pse_kd.recipe.results import Scores
-from espnet_pse_kd.recipe.trials import find_systems, read_csv, write_csv
+from espnet_pse_kd.report.columns import main_columns
+from espnet_pse_kd.report.curves import operating_panels, training_curves
+from espnet_pse_kd.report.differences import (
+    comparisons,
+    difference_table,
+    difference_tables,
+)
+from espnet_pse_kd.report.gallery import choose, judge, shown_system
+from espnet_pse_kd.report.page import cell_parts, main_table, write_report
+from espnet_pse_kd.report.scenarios import scenario_tables
+from espnet_pse_kd.report.scores import Scores
+from espnet_pse_kd.report.strata import strata, stratum_differences, stratum_tables
+from espnet_pse_kd.report.tables import DASH
+from espnet_pse_kd.report.trials import find_systems, load_signals, load_trials
 
 RATE = 16000
 SETS = ("test_ts1", "test_ts2", "test_ts3")
@@ -123,7 +135,7 @@ def content(uri):
 def write(recipe, **options):
     systems = find_systems(recipe / "exp", SETS)
     output = recipe / "report.html"
-    report.write_report(
+    write_report(
         recipe / "exp/scores.csv",
         recipe / "dump/raw",
         systems,
@@ -155,16 +167,16 @@ def test_page_is_whole_and_plays(recipe):
 def test_page_holds_the_numbers_of_the_tables(recipe):
     text = "".join("".join(Page(write(recipe)).text).split())
     scores = Scores(read_csv(recipe / "exp/scores.csv"))
-    for table in [*results.difference_tables(scores), report.main_table(scores)]:
+    for table in [*difference_tables(scores), main_table(scores)]:
         for line in table.rows:
             plain = "".join(part.replace("**", "") for part in line)
             assert "".join(plain.split()) in text
 
 
 def test_trials_are_chosen_by_their_scores(recipe, scores):
-    shown = report.shown_system(find_systems(recipe / "exp", SETS))
+    shown = shown_system(find_systems(recipe / "exp", SETS))
     assert shown.name == "s"
-    chosen = {c.reason: c.uid for c in report.choose(scores, shown)}
+    chosen = {c.reason: c.uid for c in choose(scores, shown)}
     own = scores.select(system="s", scenario="ts2")
     order = np.argsort(own.column("si_sdri"))
     assert chosen["TS2 worst"] == own.rows[order[0]]["uid"]
@@ -176,32 +188,32 @@ def test_trials_are_chosen_by_their_scores(recipe, scores):
 
 
 def test_no_wrong_speaker_and_no_trials_of_ts3(recipe, scores):
-    shown = report.shown_system(find_systems(recipe / "exp", SETS), "b1")
+    shown = shown_system(find_systems(recipe / "exp", SETS), "b1")
     scores.rows = [
         {**r, "wrong_speaker": "0.0"} for r in scores.rows if r["scenario"] != "ts3"
     ]
-    reasons = [choice.reason for choice in report.choose(scores, shown)]
+    reasons = [choice.reason for choice in choose(scores, shown)]
     assert reasons == ["TS2 best", "TS2 median", "TS2 worst"]
-    assert report.operating_panels(scores) == []
+    assert operating_panels(scores) == []
 
 
 def test_gate_of_the_trial_is_that_of_the_training(recipe):
     systems = {s.name: s for s in find_systems(recipe / "exp", SETS)}
-    trial = report.load_trials(recipe / "dump/raw/test_ts2")[0]
-    signals = report.load_signals(trial)
+    trial = load_trials(recipe / "dump/raw/test_ts2")[0]
+    signals = load_signals(trial)
     posterior = fake_teacher("", ["x"])["x"]
-    judged = report.judge(systems["s"], signals, posterior)
+    judged = judge(systems["s"], signals, posterior)
     assert judged.label == "soft gate of s"
     # The target is silent in the first half, where the teacher is sure of it.
     assert judged.gated[:28].all() and not judged.gated[34:].any()
     assert (judged.weights == 1).all()
-    mistaken = report.judge(systems["s"], signals, posterior[::-1].copy())
+    mistaken = judge(systems["s"], signals, posterior[::-1].copy())
     assert (mistaken.weights[:28] == 0).all() and (mistaken.weights[34:] == 1).all()
-    assert report.judge(systems["b2"], signals, posterior).label.startswith("what a")
+    assert judge(systems["b2"], signals, posterior).label.startswith("what a")
 
 
 def test_operating_panels_have_the_systems_and_the_input(scores):
-    panels = {panel.title: panel for panel in report.operating_panels(scores)}
+    panels = {panel.title: panel for panel in operating_panels(scores)}
     assert set(panels) == {
         f"{s}: {name}" for s in ("TS1", "TS2") for name in ("TSOS", "deletion")
     }
@@ -214,18 +226,18 @@ def test_operating_panels_have_the_systems_and_the_input(scores):
 def test_dry_blends_are_a_line_of_the_curve_and_in_no_other_table(recipe, scores):
     blend = [{**r, "system": "s+0.1x"} for r in scores.rows if r["system"] == "s"]
     every = Scores([*scores.rows, *blend])
-    points = report.operating_panels(every)[0].points
+    points = operating_panels(every)[0].points
     assert [p.dry for p in points if p.name == "s"] == [0, 0.1]
     assert {p.name for p in points} == {"noisy", *METHODS}
-    tables = [report.main_table(every), *results.scenario_tables(every, "ts2")]
-    tables += results.difference_tables(every)
+    tables = [main_table(every), *scenario_tables(every, "ts2")]
+    tables += difference_tables(every)
     assert not any("+" in row[0] for table in tables for row in table.rows)
     write_csv(recipe / "exp/scores.csv", every.rows)
     assert "s+0.1x" not in "".join(Page(write(recipe)).text).replace("`s+0.1x`:", "")
 
 
 def test_training_curves_keep_the_last_run_of_an_epoch(recipe):
-    curves = report.training_curves(find_systems(recipe / "exp", SETS), None)
+    curves = training_curves(find_systems(recipe / "exp", SETS), None)
     loss = {curve.name: curve for curve in curves["Validation loss"]}
     assert set(loss) == set(METHODS)
     assert (loss["s"].epochs, loss["s"].values) == ([1, 2], [0.25, 0.1])
@@ -243,18 +255,18 @@ def test_training_curves_keep_the_last_run_of_an_epoch(recipe):
     ],
 )
 def test_comparisons(names, pairs):
-    assert results.comparisons(names) == pairs
+    assert comparisons(names) == pairs
 
 
 def test_paired_differences(scores):
-    [table] = results.difference_table(scores, "ts2")
+    [table] = difference_table(scores, "ts2")
     lines = {line[0]: dict(zip(table.header, line)) for line in table.rows}
     assert set(lines) == {"s - b2", "b2 - b1", "s - r_log"}
     # Every trial differs by the same, so the interval is that number alone.
     assert lines["s - b2"]["SI-SDRi dB, median"] == "**1.50 [1.50, 1.50]**"
     assert lines["b2 - b1"]["SI-SDRi dB, median"] == "**-1.00 [-1.00, -1.00]**"
     assert lines["s - r_log"]["SI-SDRi dB, median"] == "0.00 [0.00, 0.00]"
-    [silent] = results.difference_table(scores, "ts3")
+    [silent] = difference_table(scores, "ts3")
     assert silent.rows[0] == ["s - b2", "**3.00 [3.00, 3.00]**"]
 
 
@@ -262,7 +274,7 @@ def test_paired_differences_use_shared_trials_whatever_their_order(scores):
     scores.rows = [r for r in scores.rows if (r["system"], r["uid"]) != ("s", "ts2_00")]
     scores.rows.sort(key=lambda r: (r["system"], -int(r["uid"][-2:])))
     ours, theirs = (scores.select(system=n, scenario="ts2") for n in ("s", "b2"))
-    column = results.main_columns("ts2")[0]
+    column = main_columns("ts2")[0]
     interval = ours.difference(column, theirs)
     assert interval.trials == TRIALS - 1
     assert interval.value == pytest.approx(1.5, abs=1e-3)
@@ -272,8 +284,8 @@ def test_no_difference_between_trainings_of_different_seeds(scores):
     for row in scores.rows:
         if row["system"] == "b2":
             row["seed"] = "7"
-    [table] = results.difference_table(scores, "ts3")
-    assert table.rows[0] == ["s - b2", results.DASH]
+    [table] = difference_table(scores, "ts3")
+    assert table.rows[0] == ["s - b2", DASH]
 
 
 def with_voices(scores):
@@ -287,13 +299,13 @@ def with_voices(scores):
 
 def test_strata_of_the_voices(scores):
     scenario = with_voices(scores).select(scenario="ts2")
-    parts = results.strata(scenario)
+    parts = strata(scenario)
     assert set(parts) == {"By sex", "By voice"}  # all rooms are simulated
     assert {row["uid"] for row in parts["By voice"]["similar voices"].rows} == {
         "ts2_04",
         "ts2_05",
     }
-    tables = {t.title: t for t in results.stratum_tables(scenario, "ts2")}
+    tables = {t.title: t for t in stratum_tables(scenario, "ts2")}
     lines = {row[0]: row for row in tables["By voice"].rows}
     assert lines["s, similar voices"][2] == "2" and lines["b1, other voices"][2] == "4"
     column = tables["By voice"].header.index("TSOS %")
@@ -302,20 +314,20 @@ def test_strata_of_the_voices(scores):
         "noisy, same sex",
         "noisy, other sex",
     ]
-    assert results.strata(scores.select(scenario="ts1")) == {}
+    assert strata(scores.select(scenario="ts1")) == {}
 
 
 def test_similar_trials_are_the_same_for_every_system(scores):
     rows = with_voices(scores).select(scenario="ts3").rows
     # Another system has trial 5 alone: that must not move the third.
     extra = [{**rows[5], "system": "x", "seed": str(n)} for n in range(20)]
-    parts = results.strata(Scores(rows + extra))["By voice"]
+    parts = strata(Scores(rows + extra))["By voice"]
     similar = parts["similar voices"].select(system="s").rows
     assert [row["uid"] for row in similar] == ["ts3_04", "ts3_05"]
 
 
 def test_differences_in_strata(scores):
-    tables = results.stratum_differences(with_voices(scores), "ts3")
+    tables = stratum_differences(with_voices(scores), "ts3")
     assert [table.title for table in tables] == [
         "Differences by sex",
         "Differences by voice",
@@ -335,7 +347,7 @@ def test_differences_in_strata(scores):
     ],
 )
 def test_cells_are_taken_apart(text, value, interval, bold):
-    parts = report.cell_parts(text)
+    parts = cell_parts(text)
     assert (parts["value"], parts["interval"], parts["bold"]) == (value, interval, bold)
     assert parts["code"] == text.startswith("`")
 

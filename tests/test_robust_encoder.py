@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from test_speaker import voice
 
 from espnet_pse_kd.bin import finetune_speaker_encoder
-from espnet_pse_kd.enrolment import CLIP_TABLES
+from espnet_pse_kd.enrolment_vectors import CLIP_TABLES
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import finetune_encoder
+from espnet_pse_kd.recipe.finetune_encoder import (
+    Batches,
+    FineTuning,
+    Options,
+    finetune,
+)
 from espnet_pse_kd.simulation.voices import Voice, person_of
-from espnet_pse_kd.speaker import load_speaker_encoder, robust
+from espnet_pse_kd.speaker import load_speaker_encoder
 from espnet_pse_kd.speaker.ge2e import GE2E, GE2ENetwork
-from espnet_pse_kd.speaker.robust import Batches, FineTuning, Options, finetune
 
 PITCHES = {"ann": 90, "sp1.1-ann": 99, "bob": 130, "cy": 180, "di": 240}
 SILENT = "eve"
@@ -33,7 +39,9 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of 2 s mixtures, target in the second half, and two clips per voice."""
     root = tmp_path_factory.mktemp("dump")
     raw, clips = root / "raw" / "train", root / "enroll" / "train"
-    tables: dict[str, dict[str, str]] = {name: {} for name in robust._MIXTURE_TABLES}
+    tables: dict[str, dict[str, str]] = {
+        name: {} for name in finetune_encoder._MIXTURE_TABLES
+    }
     enrol: dict[str, dict[str, str]] = {name: {} for name in CLIP_TABLES}
     for folder in (raw, clips):
         folder.mkdir(parents=True)
@@ -66,8 +74,10 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pairs(dump: Path) -> dict[str, list[robust.Pair]]:
-    return robust.read_pairs(dump / "raw" / "train", dump / "enroll" / "train")
+def pairs(dump: Path) -> dict[str, list[finetune_encoder.Pair]]:
+    return finetune_encoder.read_pairs(
+        dump / "raw" / "train", dump / "enroll" / "train"
+    )
 
 
 def options(**changed) -> Options:
@@ -97,7 +107,7 @@ def test_too_few_persons_are_refused(dump: Path, pairs, tmp_path: Path) -> None:
         Batches(pairs, Options())
     write_table(tmp_path / "wav.scp", {"mix0": "mix0.wav"})
     with pytest.raises(UserError, match=r"spk1\.scp"):
-        robust.read_pairs(tmp_path, dump / "enroll" / "train")
+        finetune_encoder.read_pairs(tmp_path, dump / "enroll" / "train")
 
 
 def test_windows_hold_the_target(pairs) -> None:
@@ -135,7 +145,7 @@ def test_the_rival_is_no_negative(pairs) -> None:
     cosines = torch.eye(3).requires_grad_()
     ignored = torch.zeros(3, 3, dtype=torch.bool)
     ignored[0, 1] = True
-    loss, found = robust.contrastive_loss(
+    loss, found = finetune_encoder.contrastive_loss(
         torch.eye(3), cosines, torch.tensor(5.0), ignored
     )
     loss.backward()
@@ -147,8 +157,10 @@ def test_the_rival_is_no_negative(pairs) -> None:
 
 def test_loss_prefers_the_own_enrolment() -> None:
     none, scale = torch.zeros(4, 4, dtype=torch.bool), torch.tensor(10.0)
-    right, _ = robust.contrastive_loss(torch.eye(4), torch.eye(4), scale, none)
-    wrong, found = robust.contrastive_loss(
+    right, _ = finetune_encoder.contrastive_loss(
+        torch.eye(4), torch.eye(4), scale, none
+    )
+    wrong, found = finetune_encoder.contrastive_loss(
         torch.eye(4), torch.eye(4).roll(1, 0), scale, none
     )
     assert right < 0.01 < 5 < wrong and found == 0
@@ -177,7 +189,7 @@ def test_the_packages_own() -> None:
 def test_it_resumes_where_it_was_interrupted(
     pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(robust, "_EVERY", 2)
+    monkeypatch.setattr(finetune_encoder, "_EVERY", 2)
     whole = finetune(Batches(pairs, options()), None, tmp_path / "whole")
     broken = Batches(pairs, options())
     real, calls = FineTuning.learn, []
@@ -191,7 +203,7 @@ def test_it_resumes_where_it_was_interrupted(
     monkeypatch.setattr(FineTuning, "learn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         finetune(broken, None, tmp_path / "parts")
-    assert not (tmp_path / "parts" / robust.WEIGHTS).exists()
+    assert not (tmp_path / "parts" / finetune_encoder.WEIGHTS).exists()
     monkeypatch.setattr(FineTuning, "learn", real)
     parts = finetune(broken, None, tmp_path / "parts")
     assert parts.read_bytes() == whole.read_bytes()
@@ -216,6 +228,8 @@ def test_command(
 ) -> None:
     arguments = f"--dump_dir {dump} --valid_set train --steps 2 --batch 3 --output"
     finetune_speaker_encoder.main([*arguments.split(), str(tmp_path)])
-    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / robust.WEIGHTS)
+    assert capsys.readouterr().out.splitlines()[-1] == str(
+        tmp_path / finetune_encoder.WEIGHTS
+    )
     assert (tmp_path / "record.json").is_file()
     assert "valid_loss" in (tmp_path / "log.jsonl").read_text()

@@ -22,19 +22,19 @@ from test_speaker import voice
 from espnet_pse_kd.audio import read_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import export_pvad
-from espnet_pse_kd.mel import mel_power as torch_mel_power
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime import pvad as pvad_module
 from espnet_pse_kd.runtime.features import hold_clicks, mel_power, trim_silence
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file, seal
-from espnet_pse_kd.runtime.presence import Steering
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.steering import Steering
 from espnet_pse_kd.runtime.stream import EnhancerStream
 from espnet_pse_kd.speaker import ge2e
+from espnet_pse_kd.speaker.mel import mel_power as torch_mel_power
 
 GOLDEN = Path(__file__).parent / "golden"
 RATES = (16000, 8000, 44100, 48000)

@@ -1,4 +1,4 @@
-"""`local/score_weights.py` and `local/score_voicefilter.py` over a few trials."""
+"""`tools/score_weights.py` and `tools/score_voicefilter.py` over a few trials."""
 
 import json
 import runpy
@@ -16,7 +16,7 @@ from espnet_pse_kd.kaldi import read_table, write_table
 
 __all__ = ["weights"]  # a fixture
 
-SCRIPT = Path(__file__).parents[1] / "local/score_weights.py"
+SCRIPT = Path(__file__).parents[1] / "tools/score_weights.py"
 VOICEFILTER = SCRIPT.with_name("score_voicefilter.py")
 
 

@@ -8,23 +8,29 @@ import pytest
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import score
-from espnet_pse_kd.enrolment import EnrolmentVectors
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import read_csv
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.metrics.intrusive import score_signals
-from espnet_pse_kd.recipe import asr_scoring, results, scoring, trials, voices
-from espnet_pse_kd.recipe.lock import exclusive
-from espnet_pse_kd.recipe.score_teacher import Utterance, score_teacher
-from espnet_pse_kd.recipe.trials import (
+from espnet_pse_kd.recipe.teacher_scoring import Utterance, score_teacher
+from espnet_pse_kd.report import (
+    asr_scoring,
+    scoring,
+    similarity,
+    trials,
+)
+from espnet_pse_kd.report.experiments import gate_cell
+from espnet_pse_kd.report.trials import (
     REFERENCE_ROWS,
     System,
     blend_parts,
     dry_blends,
     find_systems,
     load_trials,
-    read_csv,
     reference_systems,
 )
+from espnet_pse_kd.utils.lock import exclusive
 
 RATE = 16000
 SPEAKERS = ("anna", "ben")
@@ -369,9 +375,9 @@ def test_likeness_of_voices_joins_finished_scores(run, root, monkeypatch):
 
 def test_speakers_without_direction_are_not_alike():
     one = EnrolmentVectors(["a"], ["anna"], ["a"], np.ones((1, 4)))
-    directions = voices.speaker_directions(one)
-    assert voices.similarity(directions, "anna", "anna") == 0
-    assert math.isnan(voices.similarity(directions, "anna", "none"))
+    directions = similarity.speaker_directions(one)
+    assert similarity.similarity(directions, "anna", "anna") == 0
+    assert math.isnan(similarity.similarity(directions, "anna", "none"))
 
 
 def transcribe(root, words, model="asr"):
@@ -562,15 +568,15 @@ def test_teacher_at_another_frame_rate(tmp_path):
 
 
 def test_gate_cell():
-    assert results.gate_cell(None, None) == "-"
-    assert results.gate_cell(0.25, 0.7) == "25.0 %, mean w 0.70"
-    assert "idle" not in results.gate_cell(0.0, 0.78)  # a constant gate closes none
-    assert "idle" in results.gate_cell(0.0099, 0.995)
-    assert "idle" in results.gate_cell(0.0099, None)
+    assert gate_cell(None, None) == "-"
+    assert gate_cell(0.25, 0.7) == "25.0 %, mean w 0.70"
+    assert "idle" not in gate_cell(0.0, 0.78)  # a constant gate closes none
+    assert "idle" in gate_cell(0.0099, 0.995)
+    assert "idle" in gate_cell(0.0099, None)
 
 
 def test_a_fork_names_its_trunk_s_effort(tmp_path):
-    from espnet_pse_kd.recipe.results import effort_cells
+    from espnet_pse_kd.report.experiments import effort_cells
 
     trunk, fork = tmp_path / "exp/trunk", tmp_path / "exp/fork"
     for folder, steps, seconds in ((trunk, 1500, 600), (fork, 1000, 90)):

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from corpus_fixture import make_librispeech
 
-from espnet_pse_kd.bin import select_librispeech
-from espnet_pse_kd.corpora import selection
-from espnet_pse_kd.corpora.inventory import recording_of, room_of
+from espnet_pse_kd.corpora.data_folders import recording_of, room_of
 from espnet_pse_kd.corpora.librispeech import (
     corpus_root,
     find_subsets,
     read_genders,
     scan_subset,
 )
-from espnet_pse_kd.corpora.selection import (
+from espnet_pse_kd.errors import UserError
+from tools import select_librispeech, selection
+from tools.selection import (
     FILE_COLUMNS,
     UTTERANCE_COLUMNS,
     ListedUtterance,
@@ -29,9 +29,8 @@ from espnet_pse_kd.corpora.selection import (
     read_utterances,
     select_utterances,
 )
-from espnet_pse_kd.errors import UserError
 
-LISTS = Path(__file__).parents[1] / "local/mini_libri"
+LISTS = Path(__file__).parents[1] / "tools/mini_libri"
 LISTED = [
     ListedUtterance("11-1-0000", "train-tiny", "train-mini", 56000, True),
     ListedUtterance("11-1-0002", "train-tiny", "train-mini", 88000, True),

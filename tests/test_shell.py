@@ -199,7 +199,7 @@ def test_of_a_preset_s_lists_only_what_the_sets_have_is_scored(choice, kept, tmp
 
 
 def test_the_package_s_weights_need_a_corpus():
-    script = RECIPE.parent / "local/make_weights.sh"
+    script = RECIPE.parent / "tools/make_weights.sh"
     result = subprocess.run([script], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr == "error: --librispeech: missing; give the folder\n"

@@ -20,11 +20,10 @@ from scipy.signal import butter, lfilter
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import simulate as command
-from espnet_pse_kd.bin.validate_data import validate_set
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
-from espnet_pse_kd.recipe.results import training_mix
+from espnet_pse_kd.report.results import training_mix
 from espnet_pse_kd.simulation import mixing
 from espnet_pse_kd.simulation.dataset import (
     check_disk,
@@ -44,6 +43,7 @@ from espnet_pse_kd.simulation.inventory import (
 from espnet_pse_kd.simulation.noises import cut_noise
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
 from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
+from espnet_pse_kd.simulation.validation import validate_set
 from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
 
 OPTIONS = SimulationOptions(clips_per_speaker=2, clip_seconds=(2.0, 3.0))

@@ -14,13 +14,13 @@ from espnet2.bin.enh_tse_inference import SeparateSpeech
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.bin.enhance import enhance
-from espnet_pse_kd.bin.pack import pack_experiment
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.loading import inference_config, load_student
 from espnet_pse_kd.espnet.tasks import PSETask
+from espnet_pse_kd.recipe.enhancement import enhance
 from espnet_pse_kd.recipe.methods import merge, read_methods
+from espnet_pse_kd.recipe.packing import pack_experiment
 from espnet_pse_kd.speaker import load_speaker_encoder
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -14,10 +14,11 @@ import torch
 import yaml
 
 from espnet_pse_kd.bin import download, upload
-from espnet_pse_kd.bin.pack import pack_experiment
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import read_json
 from espnet_pse_kd.recipe import zoo
-from espnet_pse_kd.recipe.trials import find_systems, read_json
+from espnet_pse_kd.recipe.packing import pack_experiment
+from espnet_pse_kd.report.trials import find_systems
 
 NAME = "pse_tiny_s_seed0"
 CONFIG = {

@@ -10,7 +10,7 @@ import pytest
 
 from espnet_pse_kd.audio import read_audio, write_audio
 from espnet_pse_kd.bin.extract_vectors import main
-from espnet_pse_kd.enrolment import EnrolmentVectors
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.speaker import load_speaker_encoder
 from espnet_pse_kd.stft import num_frames

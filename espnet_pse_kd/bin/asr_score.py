@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from espnet_pse_kd.bin.score import TEST_SETS
 from espnet_pse_kd.errors import one_line
+from espnet_pse_kd.report import TEST_SETS
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     from espnet_pse_kd.recipe.asr import Recognizer, identity
-    from espnet_pse_kd.recipe.asr_scoring import score_words
-    from espnet_pse_kd.recipe.trials import find_systems, reference_systems
+    from espnet_pse_kd.report.asr_scoring import score_words
+    from espnet_pse_kd.report.trials import find_systems, reference_systems
 
     systems = reference_systems(args.expdir)
     systems += find_systems(args.expdir, args.test_sets)

@@ -41,10 +41,15 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     import torch
 
-    from espnet_pse_kd.kaldi import atomic_open
-    from espnet_pse_kd.recipe.checkout import git_commit
+    from espnet_pse_kd.files import atomic_open
+    from espnet_pse_kd.recipe.finetune_encoder import (
+        Batches,
+        Options,
+        finetune,
+        read_pairs,
+    )
     from espnet_pse_kd.recipe.training import split_of
-    from espnet_pse_kd.speaker.robust import Batches, Options, finetune, read_pairs
+    from espnet_pse_kd.utils.checkout import git_commit
 
     if args.threads:
         torch.set_num_threads(args.threads)

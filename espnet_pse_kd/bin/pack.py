@@ -14,50 +14,10 @@ same way.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from espnet_pse_kd.enrolment import encoder_of_training
 from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.yamls import read_yaml
-
-_BEST = "valid.loss.best.pth"
-_README = """# {name}
-
-{what}, trained with ESPnet and espnet_pse_kd.
-
-```python
-{usage}
-```
-
-Input and output: 16 kHz, mono, float32. Do not normalise the output: a silent target
-gives silence.
-"""
-_STUDENT_USAGE = """import espnet_pse_kd
-from espnet2.bin.enh_tse_inference import SeparateSpeech
-
-enhancer = SeparateSpeech.from_pretrained("{name}.zip")
-# mixture, enrolment: float32 arrays of shape (samples,)
-[output] = enhancer(mixture[None], fs=16000, enroll_ref1=enrolment[None])"""
-_VECTOR_USAGE = """from espnet2.bin.enh_tse_inference import SeparateSpeech
-from espnet_pse_kd.speaker import load_speaker_encoder
-
-enhancer = SeparateSpeech.from_pretrained("{name}.zip")
-# mixture, enrolment: float32 arrays of shape (samples,)
-vector = load_speaker_encoder("{encoder}").embed(enrolment)
-[output] = enhancer(mixture[None], fs=16000, enroll_ref1=vector[None, None])"""
-_TEACHER_USAGE = """from espnet_model_zoo.downloader import ModelDownloader
-from espnet_pse_kd.espnet.tasks import load_teacher
-
-files = ModelDownloader().download_and_unpack("{name}.zip")
-teacher = load_teacher(files["train_config"], files["model_file"])"""
+from espnet_pse_kd.recipe.packing import BEST_MODEL, pack_experiment
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -69,108 +29,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--exp", type=Path, nargs="+", required=True, help="folders of trainings")
     add(
         "--model_file",
-        default=_BEST,
+        default=BEST_MODEL,
         help="file in a student's EXP; a personal VAD's is always the default",
     )
     add("--half", action="store_true", help="store float16, half the size, as a record")
     add("--outdir", type=Path, help="folder of the zips (default: each EXP)")
     return parser
-
-
-def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Reduce a personal VAD's ``config.yaml`` to what running it needs."""
-    kept = ("pvad", "pvad_conf", "model_conf", "sample_rate", "version")
-    # The data are not packed: whose vectors it hears is to be said.
-    own = {"speaker_encoder": encoder_of_training(config), "init": None}
-    return {**{key: config.get(key) for key in kept}, **own}
-
-
-def pack_experiment(
-    exp: Path,
-    model_file: str = _BEST,
-    half: bool = False,
-    outdir: Path | None = None,
-) -> Path:
-    """Pack one training into ``<outdir>/<name of EXP>.zip``.
-
-    Args:
-        exp: folder of the training.
-        model_file: its checkpoint.
-        half: store float16. What loads it computes in float32 as ever, with weights
-            that are rounded to 11 bits.
-        outdir: default ``exp``.
-
-    Returns:
-        path of the zip.
-
-    Raises:
-        UserError: the training is not finished, or config and model do not belong
-            together.
-    """
-    from espnet2.main_funcs.pack_funcs import pack
-
-    from espnet_pse_kd.espnet.loading import (
-        inference_config,
-        load_student,
-    )
-    from espnet_pse_kd.espnet.tasks import load_teacher
-
-    config = read_yaml(exp / "config.yaml")
-    is_teacher = "pvad" in config
-    source = exp / (_BEST if is_teacher else model_file)
-    if is_teacher:
-        load_teacher(exp / "config.yaml", source)
-        reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE
-    else:
-        student = load_student(exp / "config.yaml", source)
-        # ESPnet's own extractors have no speaker encoder.
-        embeds = hasattr(student.extractor, "speaker_vector")
-        usage = _STUDENT_USAGE if embeds else _VECTOR_USAGE
-        reduced = inference_config(config)
-        what = "Personalized speech enhancement"
-    name = exp.absolute().name
-    archive = (outdir or exp).absolute() / f"{name}.zip"
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=archive.parent) as staging:
-        folder = Path(staging) / "exp" / name
-        folder.mkdir(parents=True)
-        if half:
-            _save_half(source, folder / "model.pth")
-        else:
-            shutil.copyfile(source, folder / "model.pth")
-        text = yaml.safe_dump(reduced, sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        encoder = encoder_of_training(config) or "ge2e"
-        usage = usage.format(name=name, encoder=encoder)
-        readme = _README.format(name=name, what=what, usage=usage)
-        (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
-        # ESPnet stores paths relative to the current folder, others as absolute ones,
-        # which no other machine has.
-        with contextlib.chdir(staging):
-            pack(
-                files={"model_file": f"exp/{name}/model.pth"},
-                yaml_files={"train_config": f"exp/{name}/config.yaml"},
-                option=["README.md"],
-                outpath="packed.zip",
-            )
-        os.replace(Path(staging) / "packed.zip", archive)
-    return archive
-
-
-def _save_half(source: Path, target: Path) -> None:
-    """Copy a checkpoint of tensors with its float32 ones as float16.
-
-    Raises:
-        UserError: a value is too large for it.
-    """
-    import torch
-
-    state = torch.load(source, map_location="cpu", weights_only=True)
-    half = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
-    for name, tensor in half.items():
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"{source}: {name} is beyond float16; pack it without half")
-    torch.save(half, target)
 
 
 @one_line

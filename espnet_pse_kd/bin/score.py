@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from espnet_pse_kd.errors import UserError, one_line
-
-TEST_SETS = ("test_ts0", "test_ts1", "test_ts2", "test_ts3")
+from espnet_pse_kd.report import TEST_SETS
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -54,14 +53,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--scores {args.scores}: give a name, without folder")
     if args.nj < 1:
         raise UserError(f"--nj: {args.nj}; give 1 or more")
-    from espnet_pse_kd.recipe.results import training_mix, write_results
-    from espnet_pse_kd.recipe.scoring import score_all
-    from espnet_pse_kd.recipe.trials import (
-        dry_blends,
-        find_systems,
-        read_json,
-        reference_systems,
-    )
+    from espnet_pse_kd.files import read_json
+    from espnet_pse_kd.report.results import training_mix, write_results
+    from espnet_pse_kd.report.scoring import score_all
+    from espnet_pse_kd.report.trials import dry_blends, find_systems, reference_systems
     from espnet_pse_kd.simulation.dataset import OPTIONS_FILE
 
     systems = reference_systems(args.expdir)

@@ -22,7 +22,7 @@ from espnet_pse_kd.recipe.methods import (
     select,
 )
 from espnet_pse_kd.simulation.dataset import its_set
-from espnet_pse_kd.yamls import read_yaml
+from espnet_pse_kd.utils.yamls import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:

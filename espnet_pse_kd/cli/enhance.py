@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.cli.batch import Job, names_one, plan
-from espnet_pse_kd.cli.presence import PresenceMeter, report
 from espnet_pse_kd.cli.sound import (
     SoundInput,
     identities,
@@ -31,18 +30,18 @@ from espnet_pse_kd.cli.voice import (
     voice_files,
 )
 from espnet_pse_kd.errors import UserError, named_files
-from espnet_pse_kd.progress import progress
-from espnet_pse_kd.runtime.presence import (
+from espnet_pse_kd.runtime.meter import ABSENT_SHARE, Presence
+from espnet_pse_kd.runtime.steering import (
     DEPTH_DB,
     PROTECTION_DB,
     REACH_SECONDS,
-    Steering,
-    steer,
 )
+from espnet_pse_kd.utils.progress import progress
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
     from espnet_pse_kd.runtime.profile import Profile
+    from espnet_pse_kd.runtime.recording import RecordingEnhancer
 
 DESCRIPTION = (
     "Keep the enrolled voice in recordings and remove everything else. Rate, length, "
@@ -210,11 +209,11 @@ class Worker:
         )
         return there and not self._options.force
 
-    def enhance(self, job: Job) -> list[tuple[PresenceMeter, np.ndarray]]:
+    def enhance(self, job: Job) -> list[Presence]:
         """Enhance one file, block by block.
 
         Returns:
-            What the personal VAD heard, see `_heard`.
+            What the personal VAD heard in every channel that is enhanced, if asked.
 
         Raises:
             UserError: it cannot be read, or the output is an input, exists or cannot
@@ -229,28 +228,24 @@ class Worker:
                 )
             form = output_format(sound.format, job.source, job.output)
             self._note_channels(sound)
-            meters = self._heard(sound)
-            steerings: list[Steering | None] = [None] * self._streams(sound)
-            if self._looks_ahead:
-                found = [steer(track, m.hop_seconds) for m, track in meters]
-                if not any(steering.floor.any() for steering in found):
-                    limit = self._options.attenuation_limit
-                    depth = DEPTH_DB if limit is None else min(DEPTH_DB, limit)
-                    print(
-                        f"warning: {job.source}: the enrolled voice is heard nowhere; "
-                        f"all is turned down by {depth:g} dB; is it the right "
-                        "profile? --no-look-ahead leaves the decision to the network",
-                        file=sys.stderr,
-                    )
-                steerings = [*found]
+            recording = self._enhancer.recording(
+                self._profile,
+                sound.format.rate,
+                sound.format.channels,
+                self._options.per_channel,
+                self._options.attenuation_limit,
+            )
+            heard = self._heard(sound, recording)
+            if self._looks_ahead and not recording.steer(heard):
+                self._warn_of_absence(job)
             with write_sound(job.output, form) as write:
-                for block in self._enhanced(sound, steerings):
+                for block in recording.enhance(_blocks(sound, "seconds")):
                     write(block)
         spent = time.monotonic() - start
         print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
         if self._options.report:
-            report(str(job.source), [meter for meter, _ in meters])
-        return meters
+            report(str(job.source), heard)
+        return heard
 
     def _note_channels(self, sound: SoundInput) -> None:
         if sound.format.channels > 1 and not self._options.per_channel:
@@ -278,55 +273,40 @@ class Worker:
             print(f"note: no look-ahead: {error}", file=sys.stderr)
             return False
 
-    def _heard(self, sound: SoundInput) -> list[tuple[PresenceMeter, np.ndarray]]:
-        """What the personal VAD hears in every channel that is enhanced, where asked.
-
-        Returns:
-            meter and posterior (T,) of each.
-        """
+    def _heard(self, sound: SoundInput, recording: RecordingEnhancer) -> list[Presence]:
+        """What the personal VAD hears, where it is asked."""
         if not (self._looks_ahead or self._options.report):
             return []
-        vad, rate = self._enhancer.personal_vad, sound.format.rate
-        meters = [
-            PresenceMeter(vad, self._profile, rate) for _ in range(self._streams(sound))
-        ]
-        label = f"{sound.path.name}, voice"
-        for block in progress(sound.blocks(), _seconds(sound), label):
-            for meter, channel in zip(meters, self._inputs(block), strict=True):
-                meter.add(channel)
-        return [(meter, meter.finish()) for meter in meters]
+        return recording.hear(self._enhancer.personal_vad, _blocks(sound, "voice"))
 
-    def _streams(self, sound: SoundInput) -> int:
-        """How many channels are enhanced."""
-        return sound.format.channels if self._options.per_channel else 1
-
-    def _inputs(self, block: np.ndarray) -> np.ndarray:
-        """The channels (streams, n) that are enhanced of a block (n, channels)."""
-        return block.T if self._options.per_channel else block.mean(1)[None]
-
-    def _enhanced(
-        self, sound: SoundInput, steerings: Sequence[Steering | None]
-    ) -> Iterator[np.ndarray]:
-        """Enhanced blocks (n, channels), together as long as the recording."""
-        channels, rate = sound.format.channels, sound.format.rate
+    def _warn_of_absence(self, job: Job) -> None:
         limit = self._options.attenuation_limit
-        streams = [
-            self._enhancer.stream(self._profile, rate, limit, steering)
-            for steering in steerings
-        ]
-        label = f"{sound.path.name}, seconds"
-        for block in progress(sound.blocks(), _seconds(sound), label):
-            inputs = self._inputs(block)
-            outputs = [s.process(x) for s, x in zip(streams, inputs, strict=True)]
-            yield _columns(outputs, channels)
-        yield _columns([stream.flush() for stream in streams], channels)
+        depth = DEPTH_DB if limit is None else min(DEPTH_DB, limit)
+        print(
+            f"warning: {job.source}: the enrolled voice is heard nowhere; "
+            f"all is turned down by {depth:g} dB; is it the right "
+            "profile? --no-look-ahead leaves the decision to the network",
+            file=sys.stderr,
+        )
 
 
-def _seconds(sound: SoundInput) -> int:
-    """Number of its blocks."""
-    return -(-sound.frames // sound.format.rate)
+def _blocks(sound: SoundInput, label: str) -> Iterator[np.ndarray]:
+    """The blocks (n, channels) of a recording, with progress."""
+    count = -(-sound.frames // sound.format.rate)
+    return progress(sound.blocks(), count, f"{sound.path.name}, {label}")
 
 
-def _columns(signals: list[np.ndarray], channels: int) -> np.ndarray:
-    """One signal for all channels, or one for each: (n, channels)."""
-    return np.stack(signals * (channels // len(signals)), axis=1)
+def report(name: str, heard: Sequence[Presence]) -> None:
+    """Print the shares of the voices; warn where the enrolled one seems absent."""
+    own = np.mean([one.own_share for one in heard])
+    others = np.mean([one.other_share for one in heard])
+    print(
+        f"{name}: enrolled voice in {100 * own:.0f} % of the time, other voices "
+        f"alone in {100 * others:.0f} %"
+    )
+    if own < ABSENT_SHARE:
+        print(
+            f"warning: {name}: the enrolled voice seems absent; is it the right "
+            "profile?",
+            file=sys.stderr,
+        )

@@ -14,7 +14,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import recordings
 from espnet_pse_kd.cli.sound import read_mono
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.progress import progress
+from espnet_pse_kd.utils.progress import progress
 
 DESCRIPTION = (
     "Measure enhanced recordings: SI-SDR and its improvement over the noisy "
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     rows = [score(trial) for trial in progress(trials, len(trials), "scoring")]
     print("\n".join(table(rows)))
     if args.csv is not None:
-        from espnet_pse_kd.recipe.trials import write_csv
+        from espnet_pse_kd.files import write_csv
 
         write_csv(args.csv, rows)
 

@@ -5,31 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli.batch import Job
-from espnet_pse_kd.cli.enhance import Options, Worker
-from espnet_pse_kd.cli.pictures import before_and_after
-from espnet_pse_kd.cli.presence import ABSENT_SHARE
-from espnet_pse_kd.cli.sound import open_sound, read_mono
-from espnet_pse_kd.cli.voice import (
-    add_model_arguments,
-    enroll,
-    load_enhancer,
-    read_clip,
-)
+from espnet_pse_kd.cli.voice import add_model_arguments, load_enhancer
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.recording import measure, shortcomings
 
 if TYPE_CHECKING:
     from gradio import Blocks
-    from matplotlib.figure import Figure
-
-    from espnet_pse_kd.enhancer import PersonalizedEnhancer
-    from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 
 DESCRIPTION = (
     "Open a page on which a voice and a recording can be recorded or uploaded, and the "
@@ -38,104 +21,8 @@ DESCRIPTION = (
     "[serve]."
 )
 
-LONGEST = 600.0
-"""Seconds of a recording; for longer ones there is the command line."""
-
 _HOST = "127.0.0.1"
 _LARGEST_UPLOAD = "200mb"
-
-
-class Result(NamedTuple):
-    """What the page shows.
-
-    Attributes:
-        text: what was found, in Markdown.
-        before: path of the recording.
-        after: path of the enhanced recording.
-        picture: spectrograms and the enrolled voice's trace.
-    """
-
-    text: str
-    before: str
-    after: str
-    picture: Figure
-
-
-def enhance(
-    enhancer: PersonalizedEnhancer,
-    voice: str | None,
-    recording: str | None,
-    limit: float | None,
-    look_ahead: bool,
-    folder: Path,
-) -> Result:
-    """Do what the page offers.
-
-    Args:
-        enhancer: the model.
-        voice: path of the enrolment.
-        recording: path of the recording.
-        limit: attenuation limit in dB, None for none.
-        look_ahead: let the personal VAD hear the recording first.
-        folder: where to write.
-
-    Raises:
-        UserError: one of the two is missing, unfit or too long.
-    """
-    voice, recording = _given(voice, recording)
-    clip = read_clip(Path(voice))
-    profile = enroll(enhancer, [clip])
-    source = Path(recording)
-    after = folder / f"{source.stem}_enhanced{source.suffix}"
-    vad = _personal_vad(enhancer)
-    options = Options(
-        limit, report=bool(vad), force=True, look_ahead=look_ahead and bool(vad)
-    )
-    worker = Worker(enhancer, profile, options)
-    heard = worker.enhance(Job(source, after))
-    lines = [
-        f"**Voice:** {measure(clip.wave)}.",
-        *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
-        *_heard_lines([float(meter.shares[0]) for meter, _ in heard]),
-    ]
-    waves = [read_mono(path, SAMPLE_RATE) for path in (source, after)]
-    voices = [(posterior, vad.hop) for _, posterior in heard if vad]
-    picture = before_and_after(*waves, *voices)
-    return Result("\n\n".join(lines), str(source), str(after), picture)
-
-
-def _personal_vad(enhancer: PersonalizedEnhancer) -> OnnxPersonalVAD | None:
-    """The model's personal VAD, if it has one that hears its vectors."""
-    try:
-        return enhancer.personal_vad
-    except UserError:
-        return None
-
-
-def _heard_lines(shares: Sequence[float]) -> list[str]:
-    """What to say of the share of time in which the voice speaks, if it is known."""
-    if not shares:
-        return ["⚠️ This model has no personal VAD, so nothing looks ahead."]
-    [share] = shares
-    lines = [f"**Recording:** the voice speaks in {100 * share:.0f} % of the time."]
-    if share < ABSENT_SHARE:
-        lines.append("⚠️ The voice seems absent from the recording.")
-    return lines
-
-
-def _given(voice: str | None, recording: str | None) -> tuple[str, str]:
-    """The two files, if both are there and the recording is not too long."""
-    if not voice:
-        raise UserError("1 · Voice: nothing yet; record or upload a few seconds of it")
-    if not recording:
-        raise UserError("2 · Recording: nothing yet; record or upload one")
-    with open_sound(recording) as sound:
-        if sound.seconds > LONGEST:
-            raise UserError(
-                f"2 · Recording: {sound.seconds / 60:.0f} minutes; the page takes up "
-                f"to {LONGEST / 60:.0f}, for longer ones use pse-kd enhance"
-            )
-    return voice, recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         try:
-            from espnet_pse_kd.cli.page import LOOK, build
+            from espnet_pse_kd.cli.gradio_page import LOOK, build
         except ModuleNotFoundError as error:
             raise UserError(
                 f"pse-kd serve: {error.name} is not installed; run: "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.files import atomic_open
 
 if TYPE_CHECKING:
     from soundfile import SoundFile

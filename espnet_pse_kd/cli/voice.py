@@ -15,7 +15,13 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.recording import Recording, brevity, faults, measure, refuse_unfit
+from espnet_pse_kd.runtime.enrolment_quality import (
+    Recording,
+    brevity,
+    faults,
+    measure,
+    refuse_unfit,
+)
 from espnet_pse_kd.runtime.onnxfile import check_threads
 
 if TYPE_CHECKING:

@@ -11,24 +11,24 @@ import numpy as np
 import soundfile
 
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
-from espnet_pse_kd.corpora.espeak_engine import Voice, synthesize
-from espnet_pse_kd.corpora.inventory import (
+from espnet_pse_kd.corpora.data_folders import (
     MIN_SPEAKERS,
     SPLITS,
     Utterance,
     write_noise,
     write_speech,
 )
+from espnet_pse_kd.corpora.espeak_engine import Voice, synthesize
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.utils.progress import parallel_map
 
 GRAMMAR_FILE = Path(__file__).with_name("grammar.txt")
 VOICES_FILE = Path(__file__).with_name("voices.txt")
 _HEADER = (
     "# Voices whose GE2E d-vectors have a cosine below 0.9 to every other one,\n"
-    "# chosen by local/select_voices.py.\n"
+    "# chosen by tools/select_voices.py.\n"
 )
 _LEVEL_DBFS = (-32.0, -20.0)
 _SHORTEST_SECONDS = 3.0

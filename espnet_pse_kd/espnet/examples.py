@@ -13,7 +13,7 @@ from torch import Tensor
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.espnet.batches import lengths_or_all
-from espnet_pse_kd.spectrogram import spectrogram_db
+from espnet_pse_kd.utils.spectrogram import spectrogram_db
 
 COUNT = 3
 """Samples that are shown: those of the validation set with the lowest ids."""

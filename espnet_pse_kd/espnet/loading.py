@@ -13,8 +13,8 @@ from espnet2.tasks.enh_tse import TargetSpeakerExtractionTask
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.tensors import load_tensors
-from espnet_pse_kd.yamls import read_yaml
+from espnet_pse_kd.utils.tensors import load_tensors
+from espnet_pse_kd.utils.yamls import read_yaml
 
 _PARTS = ("encoder", "extractor", "decoder")
 

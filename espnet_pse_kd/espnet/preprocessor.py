@@ -8,7 +8,7 @@ import numpy as np
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_pse_kd.enrolment import EnrolmentVectors, sample_generator
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, sample_generator
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.speaker import WINDOW_HOP
 from espnet_pse_kd.stft import num_frames

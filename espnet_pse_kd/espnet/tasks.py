@@ -29,7 +29,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.enrolment import EnrolmentVectors
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.loading import load_parameters
@@ -40,7 +40,7 @@ from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.yamls import read_yaml
+from espnet_pse_kd.utils.yamls import read_yaml
 
 TEACHER_HOP = 160
 """Samples between the frames of a teacher: 10 ms."""

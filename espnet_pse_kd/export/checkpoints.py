@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.enrolment import encoder_of_training
+from espnet_pse_kd.enrolment_vectors import encoder_of_training
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.tensors import load_tensors
-from espnet_pse_kd.yamls import parse_yaml
+from espnet_pse_kd.utils.tensors import load_tensors
+from espnet_pse_kd.utils.yamls import parse_yaml
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
 from espnet_pse_kd.export.recurrent import replace_lstms
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.runtime.onnxfile import seal
 
 OPSET = 20

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.graph import import_onnx
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.runtime.onnxfile import read_model_file, seal
 
 if TYPE_CHECKING:

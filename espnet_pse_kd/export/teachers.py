@@ -13,10 +13,10 @@ from espnet_pse_kd.activity import CLASSES
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.graph import write_model
-from espnet_pse_kd.mel import BANDS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.speaker import OFFLINE_NAMES
 from espnet_pse_kd.speaker.ge2e import GE2E
+from espnet_pse_kd.speaker.mel import BANDS
 
 
 def check_speaker_encoder(name: str) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.activity import CLASSES, NS, NTSS, resample_frames
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.mel import BANDS, HOP, mel_power
 from espnet_pse_kd.nets.level import decay_per_frame, follow_peak
 from espnet_pse_kd.speaker.base import WINDOW_HOP
+from espnet_pse_kd.speaker.mel import BANDS, HOP, mel_power
 
 Conditioning = Literal["et", "st", "set"]
 Injection = Literal["film", "concat"]

@@ -10,13 +10,13 @@ import numpy as np
 
 from espnet_pse_kd.audio import read_audio, write_audio
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open, read_table, write_table
+from espnet_pse_kd.files import atomic_open, audio_state, fingerprint, read_json
+from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.metrics.recognition import normalize
-from espnet_pse_kd.progress import progress
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.lexicon import Lexicon
-from espnet_pse_kd.recipe.trials import audio_state, fingerprint, read_json
 from espnet_pse_kd.recipe.zoo import zoo_files
+from espnet_pse_kd.utils.progress import progress
 
 CHECKPOINTS = ("valid.loss.best.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
 TABLES = ("wav.scp", "text", "utt2dur")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.recipe.lock import exclusive
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.utils.lock import exclusive
 
 _POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LINES = 15.0

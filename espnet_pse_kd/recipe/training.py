@@ -16,15 +16,16 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd import __version__
-from espnet_pse_kd.enrolment import encoder_of
+from espnet_pse_kd.enrolment_vectors import encoder_of
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open, read_table
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
-from espnet_pse_kd.recipe.checkout import git_commit
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.simulation.dataset import its_set
-from espnet_pse_kd.yamls import read_yaml
+from espnet_pse_kd.utils.checkout import git_commit
+from espnet_pse_kd.utils.yamls import read_yaml
 
 CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.recipe.trials import read_json
+from espnet_pse_kd.files import read_json
 
 TOKEN = "HF_TOKEN"
 """Environment variable of the token; it is never written or shown."""

@@ -14,11 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.audio import read_audio
-from espnet_pse_kd.enrolment import ENCODER_FILE, EnrolmentClips, EnrolmentVectors
+from espnet_pse_kd.enrolment_vectors import (
+    ENCODER_FILE,
+    EnrolmentClips,
+    EnrolmentVectors,
+)
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open, read_table, same_keys, write_table
-from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.kaldi import read_table, same_keys, write_table
 from espnet_pse_kd.stft import num_frames
+from espnet_pse_kd.utils.progress import parallel_map
 
 CLIP_BATCH = 32
 MIXTURE_BATCH = 8

@@ -9,9 +9,8 @@ import shutil
 from pathlib import Path
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.recipe.trials import read_json
-from espnet_pse_kd.yamls import read_yaml
+from espnet_pse_kd.files import atomic_open, read_json
+from espnet_pse_kd.utils.yamls import read_yaml
 
 CONFIG_NAME = "shared"
 """What tables call the configuration of a shared model."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.files import atomic_open
 
 FORMAT_VERSION = 1
 """Version of the file that this package writes."""

@@ -10,7 +10,7 @@ import soxr
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.features import hold_clicks
 from espnet_pse_kd.runtime.onnxfile import read_model_file
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 
 _BLOCK_SECONDS = 15
 """Levels are relative to a block: something loud may not deafen a whole minute."""

@@ -14,8 +14,8 @@ import soxr
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.features import LOUDEST
 from espnet_pse_kd.runtime.model import StreamingModel
-from espnet_pse_kd.runtime.presence import Steering
 from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.steering import Steering
 
 _RAMP_SECONDS = 0.01
 _TIMED_HOPS = 6000  # the last minute

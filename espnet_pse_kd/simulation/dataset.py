@@ -14,8 +14,8 @@ import torch
 
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open, write_table
-from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.enrolment import (
     Clip,
     clip_path,
@@ -34,6 +34,7 @@ from espnet_pse_kd.simulation.scenario import (
     draw_training,
 )
 from espnet_pse_kd.simulation.voices import OWN
+from espnet_pse_kd.utils.progress import parallel_map
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
 OPTIONS_FILE = "simulation.json"

@@ -9,7 +9,7 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.utils.progress import parallel_map
 
 TARGET_DISTANCE = (0.3, 1.3)
 """Metres from the target speaker to the microphone."""

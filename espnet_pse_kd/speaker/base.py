@@ -11,7 +11,7 @@ from torch import Tensor
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.runtime import features
-from espnet_pse_kd.runtime.speaker import WINDOW_HOP, WINDOW_SECONDS
+from espnet_pse_kd.runtime.speaker_encoder import WINDOW_HOP, WINDOW_SECONDS
 
 Waveform = Tensor | np.ndarray
 """Samples at the encoder's rate, full scale = 1."""

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.mel import BANDS, HOP, mel_power
 from espnet_pse_kd.runtime.features import LEVEL_DBFS
-from espnet_pse_kd.runtime.speaker import PARTIAL_FRAMES, piece_starts
+from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES, piece_starts
 from espnet_pse_kd.speaker import OFFLINE_NAMES
 from espnet_pse_kd.speaker.base import (
     WINDOW_HOP,
@@ -27,11 +26,12 @@ from espnet_pse_kd.speaker.base import (
     trim_silence,
     unit,
 )
+from espnet_pse_kd.speaker.mel import BANDS, HOP, mel_power
 
 WEIGHTS = {
     name: Path(__file__).with_name(f"{name}.safetensors") for name in OFFLINE_NAMES
 }
-"""Weights by name: as published, and fine-tuned by `espnet_pse_kd.speaker.robust`."""
+"""Weights by name: as published, and fine-tuned by `recipe.finetune_encoder`."""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
 
 

@@ -1,0 +1,347 @@
+"""Stage 7: score every row on every test set, resumable, parallel over trials."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import espnet_pse_kd.metrics
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import (
+    atomic_open,
+    audio_state,
+    fingerprint,
+    read_csv,
+    read_json,
+    write_csv,
+)
+from espnet_pse_kd.metrics import quality
+from espnet_pse_kd.metrics.intrusive import score_signals
+from espnet_pse_kd.report.asr_scoring import WORDS, words_fit
+from espnet_pse_kd.report.similarity import add_similarity, vectors_file
+from espnet_pse_kd.report.trials import (
+    Signals,
+    System,
+    Trial,
+    duration,
+    enhanced,
+    estimate,
+    load_signals,
+    load_trials,
+    named_systems,
+    read_estimate,
+    row_sources,
+)
+from espnet_pse_kd.utils.lock import exclusive
+from espnet_pse_kd.utils.progress import parallel_map
+
+FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
+"""Facts of a trial that go into its row of scores."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial of one row to score.
+
+    Attributes:
+        trial: the trial.
+        row: name of a reference row, or None for a system.
+        path: the system's output.
+        dry: amplitude of the mixture that is added to the output.
+    """
+
+    trial: Trial
+    row: str | None
+    path: str | None
+    dry: float = 0.0
+
+    def output(self, signals: Signals) -> np.ndarray:
+        """What the row makes of the trial: (N,)."""
+        if self.row is not None:
+            return estimate(self.row, signals)
+        output = read_estimate(str(self.path), len(signals.mixture))
+        # Stage 6 takes the networks' latency out: both are on the same samples.
+        return output + np.float32(self.dry) * signals.mixture
+
+
+def _score_job(job: Job) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(1)  # the work is parallel over trials already
+    signals = load_signals(job.trial)
+    return {
+        "uid": job.trial.uid,
+        "scenario": job.trial.scenario,
+        "seconds": duration(signals),
+        **{name: job.trial.facts.get(name) for name in FACTS},
+        "measured_room": str(job.trial.facts.get("room", "")).startswith("measured:"),
+        **score_signals(
+            signals.target, signals.interferer, signals.mixture, job.output(signals)
+        ),
+    }
+
+
+def _dnsmos_job(job: Job) -> dict[str, Any]:
+    scores = quality.dnsmos(job.output(load_signals(job.trial)))
+    return {"uid": job.trial.uid, **{f"dnsmos_{k}": v for k, v in scores.items()}}
+
+
+def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
+    """The ``count`` trials that DNSMOS scores: random, the same for every system.
+
+    A larger ``count`` extends a smaller one's choice.
+    """
+    order = sorted(
+        uids, key=lambda uid: hashlib.sha256(f"{seed} {uid}".encode()).hexdigest()
+    )
+    return set(order[:count])
+
+
+def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool:
+    """Write ``scores.csv`` of one row on one test set, one line per trial.
+
+    An unchanged finished file is kept. An interrupted run leaves the trials done so far
+    in ``.scores.partial.jsonl``, from which the next one goes on.
+
+    Args:
+        system: the row.
+        test_set: name of a folder of ``dumpdir``.
+        dumpdir: ``dump/raw``.
+        nj: processes.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        UserError: inputs are missing, unreadable or do not fit together, or another
+            process scores the row on this set.
+    """
+    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
+
+
+def score_dnsmos(
+    system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
+) -> bool:
+    """Write ``dnsmos.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
+
+    It takes longer than all other metrics together and stands by itself, so that
+    neither a larger ``count`` nor a change of those computes what is there again.
+
+    Raises:
+        UserError: as `score_set`; speechmos is not installed.
+    """
+    return _measure(system, test_set, dumpdir, "dnsmos", _dnsmos_job, count, nj)
+
+
+def _measure(
+    system: System,
+    test_set: str,
+    dumpdir: Path,
+    name: str,
+    function: Callable[[Job], dict[str, Any]],
+    count: int | None,
+    nj: int,
+) -> bool:
+    folder = system.scores(test_set)
+    trials = load_trials(dumpdir / test_set)
+    outputs = enhanced(system, test_set, trials)
+    version = _version(name, system)
+    inputs = _inputs(trials, outputs, dumpdir / test_set, version, system.dry)
+    wanted = trials if count is None else _dnsmos_trials(trials, count)
+    row = system.name if system.is_reference else None
+    jobs = [Job(trial, row, outputs.get(trial.uid), system.dry) for trial in wanted]
+    stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
+    with exclusive(folder, "scoring"):
+        done: dict[str, dict[str, Any]] = {}
+        if final.is_file() and read_json(stamp).get("inputs") == inputs:
+            done = {row["uid"]: row for row in read_csv(final)}
+            if all(trial.uid in done for trial in wanted):
+                return False
+        else:
+            stamp.unlink(missing_ok=True)  # from here on the old scores do not count
+        partial = folder / f".{name}.partial.jsonl"
+        label = f"{name} of {system.name} {test_set}"
+        done = _resume(partial, inputs, done, jobs, function, nj, label)
+        seed = "" if system.seed is None else system.seed
+        head = {"system": system.name, "seed": seed, "set": test_set}
+        write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
+        with atomic_open(stamp) as file:
+            json.dump({"inputs": inputs}, file)
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def _dnsmos_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Those of the subset whose target speaks: silence has no quality to predict."""
+    subset = dnsmos_subset([trial.uid for trial in trials], count)
+    return [t for t in trials if t.uid in subset and t.scenario != "ts3"]
+
+
+def _inputs(
+    trials: Sequence[Trial],
+    outputs: Mapping[str, str],
+    folder: Path,
+    version: str,
+    dry: float,
+) -> str:
+    simulated = [p for t in trials for p in (t.mixture, t.target, t.interferer)]
+    options = {
+        "metrics": version,
+        "simulated": audio_state(simulated),
+        "outputs": audio_state(list(outputs.values())),
+        "dry": dry,
+    }
+    return fingerprint([folder / "trials.jsonl", folder / "utt2scenario"], options)
+
+
+def _version(name: str, system: System) -> str:
+    """Digest of the code that decides the numbers, so that a mended metric rescores."""
+    if name == "scores":  # the oracle rows' code is among that of the metrics
+        return _metrics_version()
+    return fingerprint([str(quality.__file__), *row_sources(system)], {})
+
+
+@functools.cache
+def _metrics_version() -> str:
+    package = Path(espnet_pse_kd.metrics.__file__).parent
+    sources = [*package.glob("*.py"), package.parent / "stft.py"]
+    return fingerprint(sorted([*sources, package.parent / "activity.py"]), {})
+
+
+def _resume(
+    partial: Path,
+    inputs: str,
+    done: Mapping[str, dict[str, Any]],
+    jobs: Sequence[Job],
+    function: Callable[[Job], dict[str, Any]],
+    nj: int,
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Score the jobs that neither ``done`` nor ``partial`` holds; rows by trial."""
+    done = {**_read_partial(partial, inputs), **done}
+    left = [job for job in jobs if job.trial.uid not in done]
+    # In one move: what an earlier run has scored must outlive a kill at this moment.
+    with atomic_open(partial) as file:
+        for line in ({"inputs": inputs}, *done.values()):
+            file.write(json.dumps(line) + "\n")
+    with open(partial, "a", encoding="utf-8") as file:
+        for row in parallel_map(function, left, nj, label):
+            done[row["uid"]] = row
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+    return done
+
+
+def _read_partial(partial: Path, inputs: str) -> dict[str, dict[str, Any]]:
+    if not partial.is_file():
+        return {}
+    rows = list(_whole_lines(partial))
+    if not rows or rows[0].get("inputs") != inputs:
+        return {}
+    return {row["uid"]: row for row in rows[1:]}
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:  # the line that the kill cut off
+            return
+
+
+def score_all(
+    systems: Sequence[System],
+    test_sets: Sequence[str],
+    dumpdir: Path,
+    output: Path,
+    dnsmos_trials: int = 12,
+    dnsmos_methods: Sequence[str] = (),
+    dnsmos_seeds: Sequence[int] = (),
+    nj: int = 1,
+) -> None:
+    """Score every row on every set, then gather the scores in ``exp/scores.csv``.
+
+    DNSMOS and, where ``asr.csv`` (see `report.asr_scoring`) lies beside a
+    ``scores.csv``, word errors join the rows; those of other audio than the present
+    are left out, with a warning. How alike the voices are joins them as
+    well: it is a fact of the speakers, not of an output, so that it needs no scoring.
+    Dry blends get no DNSMOS.
+
+    Args:
+        systems: the rows.
+        test_sets: names of folders of ``dumpdir``.
+        dumpdir: ``dump/raw``.
+        output: the table to write.
+        dnsmos_trials: trials per set that DNSMOS scores, 0 for none.
+        dnsmos_methods: systems or methods that it scores beside the reference rows;
+            none for all.
+        dnsmos_seeds: training seeds of those that it scores, none for all.
+        nj: processes.
+
+    Raises:
+        UserError: as `score_set`; no system has a name of ``dnsmos_methods`` or a seed
+            of ``dnsmos_seeds``.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    trained = [s for s in systems if not s.is_reference and not s.dry]
+    names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
+    for seed in dnsmos_seeds:
+        if all(system.seed != seed for system in trained):
+            raise UserError(f"--dnsmos_seeds: no system of seed {seed}")
+    rows: list[dict[str, str]] = []
+    stale: list[Path] = []
+    for system in systems:
+        rated = system.is_reference or (
+            not system.dry
+            and (system.name in names or not dnsmos_methods)
+            and (system.seed in dnsmos_seeds or not dnsmos_seeds)
+        )
+        for test_set in test_sets:
+            folder = system.scores(test_set)
+            outputs = system.outputs(test_set) / "spk1.scp"
+            if not system.is_reference and not outputs.is_file():
+                continue
+            score_set(system, test_set, dumpdir, nj)
+            own = read_csv(folder / "scores.csv")
+            for row in own:  # a second configuration in the folder renames the first's
+                row["system"] = system.name
+            add_similarity(own, vectors_file(dumpdir, test_set))
+            if rated and dnsmos_trials:
+                score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj)
+                subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
+                own = _join(own, folder / "dnsmos.csv", subset)
+            words = folder / WORDS
+            if words.is_file() and not words_fit(system, test_set, dumpdir):
+                stale.append(words)
+            else:
+                own = _join(own, words)
+            rows += own
+    write_csv(output, rows)
+    if stale:
+        print(
+            f"warning: {stale[0]} ({len(stale)} in all): word errors of other audio "
+            "are left out; run python -m espnet_pse_kd.bin.asr_score",
+            file=sys.stderr,
+        )
+
+
+def _join(
+    rows: list[dict[str, str]], path: Path, only: Container[str] | None = None
+) -> list[dict[str, str]]:
+    """Rows with the columns of another file of the same trials, or of some of them."""
+    if not path.is_file():
+        return rows
+    more = {row["uid"]: row for row in read_csv(path)}
+    return [
+        {**row, **(more.get(row["uid"], {}) if not only or row["uid"] in only else {})}
+        for row in rows
+    ]

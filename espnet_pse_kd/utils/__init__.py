@@ -1,0 +1,1 @@
+"""Ordinary helpers: progress, locks, the checkout, safe reading of YAML and tensors."""

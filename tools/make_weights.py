@@ -1,0 +1,175 @@
+"""Put a trained student, its teacher and the speaker encoder into the package.
+
+Writes what `espnet_pse_kd.pretrained` looks for (student.onnx, speaker_encoder.onnx,
+pvad.onnx), the packed student that it was made from (student.zip), and model_card.md
+with the training's facts and its scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.pretrained import (
+    CARD,
+    PERSONAL_VAD,
+    SPEAKER_ENCODER,
+    STUDENT,
+    WEIGHTS,
+)
+
+ARCHIVE = "student.zip"
+LIMITS = {(STUDENT,): 12e6, (SPEAKER_ENCODER, PERSONAL_VAD): 8e6}
+"""Bytes that files of the package may have together."""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--student", type=Path, required=True, help="folder that stage 8 has packed")
+    add("--pvad", type=Path, required=True, help="folder of the personal VAD")
+    add("--results", type=Path, required=True, help="RESULTS.md of the run")
+    add("--data", required=True, help="training data and their licences, one line")
+    add("--note", default="", help="a line for the card, e.g. scores on other data")
+    add("--output", type=Path, default=WEIGHTS, help="folder to write")
+    return parser
+
+
+def export_all(student: Path, pvad: Path, output: Path) -> None:
+    """Write the three networks and the student's zip to ``output``.
+
+    Raises:
+        UserError: something is not trained or not packed, or a file is too large to be
+            shipped.
+    """
+    from espnet_pse_kd.export import export_bundle
+
+    archive = student / f"{student.name}.zip"
+    if not archive.is_file():
+        raise UserError(f"{archive}: no such file; run stage 8 first")
+    export_bundle(
+        archive, output / STUDENT, output / SPEAKER_ENCODER, pvad, output / PERSONAL_VAD
+    )
+    for names, limit in LIMITS.items():
+        size = sum((output / name).stat().st_size for name in names)
+        if size > limit:
+            raise UserError(
+                f"{output}: {', '.join(names)}: {size / 1e6:.1f} MB, at most "
+                f"{limit / 1e6:g} MB are shipped; train a smaller network"
+            )
+    shutil.copyfile(archive, output / ARCHIVE)
+
+
+def facts(student: Path) -> dict[str, Any]:
+    """What the folder of a training says of it."""
+    from espnet_pse_kd.files import read_json
+    from espnet_pse_kd.report.experiments import effort_cells
+
+    run = read_json(student / "run.json")
+    steps, wall = effort_cells(student)
+    return {
+        "system": run.get("method"),
+        "configuration": run.get("config"),
+        "seed": run.get("seed"),
+        "commit": run.get("commit"),
+        "steps (own + trunk's)": steps,
+        "wall time (own + trunk's)": wall,
+    }
+
+
+def card(student: Path, results: Path, data: str, note: str = "") -> str:
+    """Text of ``model_card.md``; a ``note`` stands below the scores.
+
+    Raises:
+        UserError: there is no table, or no scores of the student in ``exp/``.
+    """
+    from espnet_pse_kd.files import read_csv
+    from espnet_pse_kd.report.columns import SCENARIOS
+    from espnet_pse_kd.report.overview import card_table
+    from espnet_pse_kd.report.scores import Scores
+
+    scores = student.parent / "scores.csv"
+    if not results.is_file() or not scores.is_file():
+        raise UserError(f"{results}, {scores}: both are needed; run stage 7 first")
+    training = facts(student)
+    every = Scores(read_csv(scores))
+    command = next(
+        (line for line in results.read_text().splitlines() if "command" in line), ""
+    )
+    lines = [
+        "# Default weights of espnet_pse_kd",
+        "",
+        "A causal network that keeps one enrolled voice (16 kHz, one channel), the "
+        "speaker encoder that makes the vector of a voice, and a personal VAD, which "
+        "`pse-kd enhance` lets hear a recording first. The scores below are of the "
+        "network alone.",
+        "",
+        "## Data",
+        "",
+        data,
+        "",
+        "## Training",
+        "",
+        command,
+        *(f"- {name}: {value}" for name, value in training.items()),
+        "",
+        "docs/method.md tells what the system is, docs/classes.md the configuration. "
+        "Made by `python -m tools.make_weights` from that run.",
+        "",
+        "## Scores",
+        "",
+        "Unseen speakers, noises and rooms; value [95 % interval over speakers].",
+        "",
+    ]
+    for scenario, meaning in SCENARIOS.items():
+        chosen = every.select(scenario=scenario, seed=str(training["seed"]))
+        row = chosen.select(system=str(training["system"]))
+        if not row.rows:
+            raise UserError(
+                f"{scores}: no scores of {training['system']!r} in {scenario}; "
+                "run stages 6 and 7"
+            )
+        title = f"{scenario.upper()}: {meaning}"
+        noisy = every.select(scenario=scenario, system="noisy")
+        systems = {"noisy": noisy, str(training["system"]): row}
+        lines += card_table(title, scenario, systems).markdown()
+    if note:
+        lines += [note, ""]
+    lines += [
+        "## Limits",
+        "",
+        "- English read speech; other languages, ages, whispering, singing and "
+        "telephone bands were not tried.",
+        "- Simulated and measured rooms with one interfering speaker at most; several "
+        "interferers were not tried.",
+        "- It may remove the enrolled voice (deletion above) or let another through "
+        "(leakage above); do not rest anything on it that must not fail.",
+        "- A speaker vector is personal data: keep profiles as you would keep a "
+        "recording of the voice.",
+        "",
+        "Licence: Apache-2.0.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """Make the weights that ``argv`` names, default the command line's."""
+    args = get_parser().parse_args(argv)
+    text = card(args.student, args.results, args.data, args.note)
+    export_all(args.student, args.pvad, args.output)
+    with atomic_open(args.output / CARD) as file:
+        file.write(text)
+    for path in sorted(args.output.iterdir()):
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
