@@ -15,7 +15,8 @@ from corpus_fixture import TEST, TRAIN, babble, make_librispeech, write
 from espnet_pse_kd.audio import read_audio
 from espnet_pse_kd.bin import prepare_corpus
 from espnet_pse_kd.corpora import espeak
-from espnet_pse_kd.corpora.data_folders import (
+from espnet_pse_kd.corpora.espeak_engine import synthesize
+from espnet_pse_kd.corpora.inventory import (
     MIN_ROOMS_FOR_DEV,
     SPLITS,
     Utterance,
@@ -23,7 +24,6 @@ from espnet_pse_kd.corpora.data_folders import (
     room_of,
     split_folder,
 )
-from espnet_pse_kd.corpora.espeak_engine import synthesize
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError

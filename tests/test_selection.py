@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from corpus_fixture import make_librispeech
 
-from espnet_pse_kd.corpora.data_folders import recording_of, room_of
+from espnet_pse_kd.corpora.inventory import recording_of, room_of
 from espnet_pse_kd.corpora.librispeech import (
     corpus_root,
     find_subsets,

@@ -33,16 +33,16 @@ from espnet_pse_kd.simulation.dataset import (
     simulate_sample,
 )
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
-from espnet_pse_kd.simulation.inventory import (
+from espnet_pse_kd.simulation.noises import cut_noise
+from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
+from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
+from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
     load_inventory,
     make_sources,
     read_pieces,
 )
-from espnet_pse_kd.simulation.noises import cut_noise
-from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
-from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
 from espnet_pse_kd.simulation.validation import validate_set
 from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
 

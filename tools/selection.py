@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_pse_kd.corpora.data_folders import AUDIO_SUFFIXES, check_files, file_id
+from espnet_pse_kd.corpora.inventory import AUDIO_SUFFIXES, check_files, file_id
 from espnet_pse_kd.corpora.librispeech import corpus_root, read_transcripts
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open

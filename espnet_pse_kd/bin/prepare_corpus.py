@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from espnet_pse_kd.corpora.data_folders import SPLITS
 from espnet_pse_kd.corpora.espeak import prepare_espeak
+from espnet_pse_kd.corpora.inventory import SPLITS
 from espnet_pse_kd.corpora.librispeech import prepare_librispeech
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.simulation.rooms import write_rooms

@@ -11,14 +11,14 @@ import numpy as np
 import soundfile
 
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
-from espnet_pse_kd.corpora.data_folders import (
+from espnet_pse_kd.corpora.espeak_engine import Voice, synthesize
+from espnet_pse_kd.corpora.inventory import (
     MIN_SPEAKERS,
     SPLITS,
     Utterance,
     write_noise,
     write_speech,
 )
-from espnet_pse_kd.corpora.espeak_engine import Voice, synthesize
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open

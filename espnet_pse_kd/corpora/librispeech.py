@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.corpora.data_folders import (
+from espnet_pse_kd.corpora.inventory import (
     MIN_ROOMS_FOR_DEV,
     SPLITS,
     Utterance,

@@ -23,7 +23,6 @@ from espnet_pse_kd.simulation.enrolment import (
     render_clip,
     write_clip_tables,
 )
-from espnet_pse_kd.simulation.inventory import Inventory, load_inventory
 from espnet_pse_kd.simulation.render import Rendered, Signals, render
 from espnet_pse_kd.simulation.scenario import (
     CONSTRUCTIONS,
@@ -33,6 +32,7 @@ from espnet_pse_kd.simulation.scenario import (
     draw_scored,
     draw_training,
 )
+from espnet_pse_kd.simulation.split import Inventory, load_inventory
 from espnet_pse_kd.simulation.voices import OWN
 from espnet_pse_kd.utils.progress import parallel_map
 

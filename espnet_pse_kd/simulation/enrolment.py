@@ -13,13 +13,13 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.inventory import (
+from espnet_pse_kd.simulation.noises import cut_noise
+from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
     read_pieces,
     read_response,
 )
-from espnet_pse_kd.simulation.noises import cut_noise
 
 if TYPE_CHECKING:
     from espnet_pse_kd.simulation.scenario import SimulationOptions

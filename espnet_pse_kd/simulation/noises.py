@@ -11,7 +11,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.simulation.mixing import power
 
 if TYPE_CHECKING:
-    from espnet_pse_kd.simulation.inventory import Inventory
+    from espnet_pse_kd.simulation.split import Inventory
 
 _AUDIBLE = 1e-2
 _LONGEST_CACHED = 60 * SAMPLE_RATE

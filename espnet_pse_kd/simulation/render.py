@@ -8,14 +8,14 @@ import numpy as np
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.inventory import (
+from espnet_pse_kd.simulation.noises import cut_noise
+from espnet_pse_kd.simulation.scenario import Trial
+from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
     read_pieces,
     read_response,
 )
-from espnet_pse_kd.simulation.noises import cut_noise
-from espnet_pse_kd.simulation.scenario import Trial
 
 
 class Signals(NamedTuple):

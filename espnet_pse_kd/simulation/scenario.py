@@ -17,8 +17,8 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation.enrolment import Clip, admissible
-from espnet_pse_kd.simulation.inventory import Inventory, Piece, Source
 from espnet_pse_kd.simulation.mixing import equalizer
+from espnet_pse_kd.simulation.split import Inventory, Piece, Source
 from espnet_pse_kd.simulation.voices import Voice
 
 SCENARIOS = ("ts0", "ts1", "ts2", "ts3")

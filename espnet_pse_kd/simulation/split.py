@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
-from espnet_pse_kd.corpora.data_folders import MIN_SPEAKERS, room_of
+from espnet_pse_kd.corpora.inventory import MIN_SPEAKERS, room_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
 from espnet_pse_kd.simulation.voices import OWN, Voice
