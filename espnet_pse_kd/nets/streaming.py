@@ -6,17 +6,28 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from espnet_pse_kd.nets.speaker_input import SpeakerInput
+
 
 class StreamingNetwork[State: tuple](nn.Module, ABC):
     """A network whose whole pass is a stream from a fresh state.
 
     Shapes: B samples, N audio samples, S size of the speaker vector.
 
+    Args:
+        speaker_dim: S
+
     Attributes:
         hop: samples per step.
+        speaker_input: centres and scales the speaker vector for `_run`.
     """
 
     hop: int
+
+    def __init__(self, speaker_dim: int) -> None:
+        super().__init__()
+        self.speaker_dim = speaker_dim
+        self.speaker_input = SpeakerInput(speaker_dim)
 
     @property
     @abstractmethod
@@ -31,7 +42,10 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
     def _run(
         self, samples: Tensor, speaker: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """Run (B, T hop) samples from ``state``; as many come out, late by the lag."""
+        """Run (B, T hop) samples from ``state``; as many come out, late by the lag.
+
+        ``speaker`` is what `SpeakerInput` makes of the speaker vector.
+        """
 
     def forward(self, mixture: Tensor, speaker: Tensor) -> Tensor:
         """Enhance whole signals.
@@ -46,7 +60,8 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
         length, lag = mixture.shape[-1], self.latency - self.hop
         # The lag brings out the last samples.
         padded = nn.functional.pad(mixture, (0, -length % self.hop + lag))
-        output, _ = self._run(padded, speaker, self.init_state(len(mixture)))
+        state = self.init_state(len(mixture))
+        output, _ = self._run(padded, self.speaker_input(speaker), state)
         return output[:, lag : lag + length]
 
     def step(
@@ -62,4 +77,4 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
         Returns:
             (B, hop) output, late by the lag, and the new state.
         """
-        return self._run(frame, speaker, state)
+        return self._run(frame, self.speaker_input(speaker), state)
