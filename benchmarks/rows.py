@@ -18,7 +18,7 @@ from benchmarks.worker import signal, unit_vector
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.profile import Profile
-from espnet_pse_kd.simulation.scenario import SimulationOptions
+from espnet_pse_kd.simulation.options import SimulationOptions
 
 Kind = Literal["audio", "training", "start"]
 

@@ -3,35 +3,106 @@
 All of them are finite, and have finite gradients, for a silent target, a silent
 estimate, an all-zero mixture, and any combination: see docs/method.md, "Losses".
 
+A loss takes `LossSignals`: target, estimate and mixture at one level, with their
+spectra and frame powers, which several losses of a training step share.
+
 Shapes: B samples, N audio samples, T loss frames, F = 257 bins.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from espnet_pse_kd.activity import activity, frame_power
-from espnet_pse_kd.stft import HOP, stft
+from espnet_pse_kd.stft import HOP, num_frames, stft
 
+LEVEL_DBFS = -26.0
+"""Level (rms) to which losses bring every mixture, with its target and estimate."""
+QUIETEST_DBFS = -60.0
+"""A mixture below this level is raised as one of this level."""
 SILENCE_DBFS = -80.0
 """Level below which a mixture gives no reference for the compression floor."""
 
 
-def compression_floor(mixture: Tensor, floor_db: float) -> Tensor:
+class LossSignals:
+    """What the losses of one step are computed from, each part when first asked for.
+
+    All three signals get one gain, which brings the mixture to -26 dBFS. A compressed
+    loss would otherwise grow with the level (``l ~ level^0.6``) while an SNR or an
+    energy ratio does not: their weights would mean something else at every level, and
+    quiet talkers would count least.
+
+    Args:
+        target: (B, N) target image.
+        estimate: (B, N) network output.
+        mixture: (B, N)
+        lengths: (B,) in samples, default all N. Signals are zero from there on.
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        estimate: Tensor,
+        mixture: Tensor,
+        lengths: Tensor | None = None,
+    ) -> None:
+        if lengths is None:
+            lengths = torch.full((len(mixture),), mixture.shape[-1])
+        self.lengths = lengths.to(mixture.device)
+        self.active = activity(target)  # [B, T]
+        gain = self._gain(mixture)  # [B, 1]
+        self.target, self.estimate = target * gain, estimate * gain
+        self.mixture = mixture * gain
+        self._compressed: dict[tuple[float, float], tuple[Tensor, ...]] = {}
+
+    def _gain(self, mixture: Tensor) -> Tensor:
+        power = mixture.square().sum(-1) / self.lengths.clamp_min(1)  # [B]
+        level = power.clamp_min(10 ** (QUIETEST_DBFS / 10)).sqrt()
+        return (10 ** (LEVEL_DBFS / 20) / level)[:, None]
+
+    @cached_property
+    def mixture_power(self) -> Tensor:
+        """Power of the mixture's frames (B, T)."""
+        return frame_power(self.mixture)
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """Frames that belong to each sample, bool (B, T)."""
+        return frame_mask(self.lengths, num_frames(self.mixture.shape[-1]))
+
+    def compressed(self, p: float, floor_db: float) -> tuple[Tensor, ...]:
+        """`compress` of the target's spectrum, then of the estimate's."""
+        if (p, floor_db) not in self._compressed:
+            floor = compression_floor(stft(self.mixture), floor_db, self.inside)
+            self._compressed[p, floor_db] = (
+                *compress(stft(self.target), floor, p),
+                *compress(stft(self.estimate), floor, p),
+            )
+        return self._compressed[p, floor_db]
+
+
+def compression_floor(
+    mixture: Tensor, floor_db: float, inside: Tensor | None = None
+) -> Tensor:
     """Floor ``e = 10^{E/20} rms |X|`` of the power-law compression.
 
     Args:
         mixture: complex (B, T, F) spectrum.
         floor_db: E, in dB. It is a hyper-parameter of the trade-off: it decides how
             long almost silent frames keep pushing.
+        inside: bool (B, T), frames that belong to each sample; default all.
 
     Returns:
         (B, 1, 1). A mixture below -80 dBFS counts as one at -80 dBFS.
     """
-    power = mixture.real.square() + mixture.imag.square()
-    rms = power.mean((-1, -2), keepdim=True).clamp_min(10 ** (SILENCE_DBFS / 10)).sqrt()
-    return rms * 10 ** (floor_db / 20)
+    power = (mixture.real.square() + mixture.imag.square()).mean(-1)  # [B, T]
+    count = power.shape[-1] if inside is None else inside.sum(-1)
+    mean = power.sum(-1) / count  # [B]
+    rms = mean.clamp_min(10 ** (SILENCE_DBFS / 10)).sqrt()
+    return (rms * 10 ** (floor_db / 20))[:, None, None]
 
 
 def compress(spectrum: Tensor, floor: Tensor, p: float) -> tuple[Tensor, Tensor]:
@@ -49,25 +120,19 @@ def compress(spectrum: Tensor, floor: Tensor, p: float) -> tuple[Tensor, Tensor]
         magnitude (..., T, F), complex (..., T, F).
     """
     power = spectrum.real.square() + spectrum.imag.square() + floor.square()
-    return power.pow(p / 2), spectrum * power.pow((p - 1) / 2)
+    magnitude = power.pow(p / 2)
+    return magnitude, spectrum * (magnitude / power.sqrt())
 
 
 def plcpa(
-    target: Tensor,
-    estimate: Tensor,
-    mixture: Tensor,
-    p: float = 0.3,
-    alpha: float = 0.5,
-    floor_db: float = -50.0,
+    signals: LossSignals, p: float = 0.3, alpha: float = 0.5, floor_db: float = -50.0
 ) -> Tensor:
     """Power-law compressed phase-aware loss (arXiv 2110.09625) of every frame.
 
     ``l(t) = (1/F) sum_f [alpha (|S|_c - |Y|_c)^2 + (1 - alpha) |S_c - Y_c|^2]``.
 
     Args:
-        target: (B, N) clean target image.
-        estimate: (B, N) network output.
-        mixture: (B, N), the reference of the compression's floor.
+        signals: target S, estimate Y and mixture.
         p: exponent of the compression.
         alpha: weight of the magnitude term.
         floor_db: floor of the compression relative to the mixture, in dB.
@@ -75,21 +140,15 @@ def plcpa(
     Returns:
         (B, T)
     """
-    floor = compression_floor(stft(mixture), floor_db)
-    target_mag, target_complex = compress(stft(target), floor, p)
-    estimate_mag, estimate_complex = compress(stft(estimate), floor, p)
+    target, target_complex, estimate, estimate_complex = signals.compressed(p, floor_db)
     difference = target_complex - estimate_complex
     phase_aware = difference.real.square() + difference.imag.square()
-    magnitude = (target_mag - estimate_mag).square()
+    magnitude = (target - estimate).square()
     return (alpha * magnitude + (1 - alpha) * phase_aware).mean(-1)
 
 
 def oversuppression(
-    target: Tensor,
-    estimate: Tensor,
-    mixture: Tensor,
-    p: float = 0.3,
-    floor_db: float = -50.0,
+    signals: LossSignals, p: float = 0.3, floor_db: float = -50.0
 ) -> Tensor:
     """Over-suppression loss (arXiv 2110.09625), ``o(t)``: only missing energy counts.
 
@@ -99,14 +158,12 @@ def oversuppression(
     Returns:
         (B, T), zero where the estimate has at least the target's magnitude.
     """
-    floor = compression_floor(stft(mixture), floor_db)
-    target_mag, _ = compress(stft(target), floor, p)
-    estimate_mag, _ = compress(stft(estimate), floor, p)
-    return (target_mag - estimate_mag).clamp_min(0).square().mean(-1)
+    target, _, estimate, _ = signals.compressed(p, floor_db)
+    return (target - estimate).clamp_min(0).square().mean(-1)
 
 
 def r_log(
-    estimate: Tensor, mixture: Tensor, scale: float = 0.2, tau: float = 1e-2
+    signals: LossSignals, scale: float = 0.2, tau: float = 1e-2, of: str = "estimate"
 ) -> Tensor:
     """Log-energy penalty for frames without target, ``r(t)``; it needs no teacher.
 
@@ -114,37 +171,41 @@ def r_log(
     the energy of a -80 dBFS frame. Its gradient dies below ``10 log10 tau`` dB.
 
     Args:
-        estimate: (B, N), or its error where a quiet target is to be kept.
-        mixture: (B, N)
+        signals: estimate y and mixture x.
         scale: lambda, weight relative to the frame loss that it replaces.
         tau: share of the mixture's energy at which the penalty saturates.
+        of: "estimate", or "error": y minus the target, where a target too quiet to
+            count as active is to be kept.
 
     Returns:
         (B, T), about ``scale * [10 log10 tau, 0]`` for an estimate quieter than
         the mixture.
     """
+    penalized = signals.estimate
+    if of == "error":
+        penalized = penalized - signals.target
     silence = 10 ** (SILENCE_DBFS / 10)
-    power_in, power_out = frame_power(mixture), frame_power(estimate)
+    power_in, power_out = signals.mixture_power, frame_power(penalized)
     ratio = (power_out + tau * power_in + silence) / (power_in + silence)
     return scale * 10 * torch.log10(ratio)
 
 
-def negative_snr(target: Tensor, estimate: Tensor, ceiling_db: float = 30.0) -> Tensor:
+def negative_snr(signals: LossSignals, ceiling_db: float = 30.0) -> Tensor:
     """Negative SNR in dB over the target's active frames; 0 for a silent target.
 
-    An auxiliary term: it speeds up learning, the paper's loss is `plcpa` alone.
+    Not part of the paper's loss. At a weight of 0.002 its gradient is already about as
+    large as that of `plcpa`: docs/method.md, "Losses".
 
     Args:
-        target: (B, N)
-        estimate: (B, N)
+        signals: target and estimate.
         ceiling_db: SNR at which the gradient fades.
 
     Returns:
         (B,) in dB, at least ``-ceiling_db``.
     """
-    active = activity(target).to(target.dtype)  # [B, T]
-    signal = (frame_power(target) * active).sum(-1)
-    error = (frame_power(target - estimate) * active).sum(-1)
+    active = signals.active.to(signals.target.dtype)  # [B, T]
+    signal = (frame_power(signals.target) * active).sum(-1)
+    error = (frame_power(signals.target - signals.estimate) * active).sum(-1)
     has_target = signal > 0
     signal = torch.where(has_target, signal, torch.ones_like(signal))
     snr = -10 * torch.log10(error / signal + 10 ** (-ceiling_db / 10))

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
+_SLOW_START = 100
+"""Steps after which the average's decay has reached one half."""
+
 
 class MuonAdamW(Optimizer):
     """`torch.optim.Muon` on 2-D parameters, `torch.optim.AdamW` on all others.
@@ -20,6 +23,12 @@ class MuonAdamW(Optimizer):
     this union of PyTorch's two. Its ``param_groups`` and ``state`` hold both, so that
     schedulers, checkpoints and gradient scalers see an ordinary optimizer.
 
+    It can also keep an exponential moving average of the parameters. `use_average`
+    exchanges parameters and average, `use_latest` changes them back: what is validated
+    and saved as the model is the average, what is trained goes on from the latest. As
+    the average is part of the optimizer's state, checkpoints, resumption and forks
+    need no files of their own.
+
     ESPnet's name for it is ``muon``.
 
     Args:
@@ -30,6 +39,8 @@ class MuonAdamW(Optimizer):
         betas: AdamW's.
         eps: AdamW's.
         weight_decay: decoupled weight decay of both.
+        average: decay per step of the moving average, below 1; 0 keeps none. It
+            begins lower, so that the first steps are soon forgotten.
 
     Raises:
         ValueError: no parameters, or a value that PyTorch's optimizers refuse.
@@ -44,7 +55,10 @@ class MuonAdamW(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        average: float = 0.0,
     ) -> None:
+        if not 0 <= average < 1:
+            raise ValueError(f"average must be at least 0 and below 1, not {average}")
         matrices, others = _split(params)
         if not matrices and not others:
             raise ValueError("optimizer got an empty parameter list")
@@ -65,6 +79,8 @@ class MuonAdamW(Optimizer):
                 AdamW(others, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
             )
         groups = [group for part in self._parts for group in part.param_groups]
+        for group in groups:
+            group |= {"average": average, "averaged": False, "steps": 0}
         super().__init__(groups, {})
 
     @torch.no_grad()
@@ -82,7 +98,43 @@ class MuonAdamW(Optimizer):
             part.state = self.state
             part.step()
             first = last
+        self._follow()
         return loss
+
+    def _follow(self) -> None:
+        """Move the averages towards the parameters."""
+        for group in self.param_groups:
+            if not group["average"]:
+                continue
+            group["steps"] += 1
+            steps = group["steps"]
+            decay = min(group["average"], steps / (steps + _SLOW_START))
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if "average" not in state:
+                    state["average"] = parameter.detach().clone()
+                state["average"].lerp_(parameter, 1 - decay)
+
+    def use_average(self) -> None:
+        """Put the averages in the place of the parameters, which are kept."""
+        self._exchange(True)
+
+    def use_latest(self) -> None:
+        """Undo `use_average`."""
+        self._exchange(False)
+
+    @torch.no_grad()
+    def _exchange(self, averaged: bool) -> None:
+        for group in self.param_groups:
+            if not group["average"] or group["averaged"] == averaged:
+                continue
+            group["averaged"] = averaged
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if "average" in state:
+                    kept = parameter.detach().clone()
+                    parameter.copy_(state["average"])
+                    state["average"].copy_(kept)
 
 
 def _split(

@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_pse_kd.errors import one_line
 from espnet_pse_kd.simulation.dataset import its_variant, set_sizes, simulate
-from espnet_pse_kd.simulation.scenario import SimulationOptions
+from espnet_pse_kd.simulation.options import SimulationOptions
 
 HELP = {
     "seconds": "length of training and development samples, s",
@@ -29,6 +29,21 @@ HELP = {
     "partial_seconds": "how long, s",
     "snr": "target to noise, dB",
     "sir": "target to interferer, dB",
+    "train_snr": "target to noise in training samples, dB",
+    "train_sir": "target to interferer in training samples, dB",
+    "same_sex": "share of training pairs of one sex",
+    "paired": "share of training samples in groups from one mixture",
+    "further_interferers": "chance of a second, then of a third interferer",
+    "turns": "share of training samples in which voices take turns",
+    "short": "share of training samples with a short utterance of the target",
+    "short_seconds": "how long that is, s",
+    "swapped_distances": "share of simulated rooms with the interferer near",
+    "transients": "share of training samples with knocks, keys, doors and clicks",
+    "transient_level": "peak of these above the mixture's rms, dB",
+    "noise_free": "share of training samples with interferers but no noise",
+    "babble": "share of training noises that are voices of many",
+    "shaped_noise": "share of training noises that are synthesized",
+    "telephone": "share of training mixtures that come through a telephone",
     "level": "level of the mixture, dBFS",
     "pause_share": "share of samples in which the target pauses",
     "pause_seconds": "length of the pause, s",
@@ -40,6 +55,7 @@ HELP = {
     "clip_snr": "speech to noise of an enrolment clip, dB",
     "clip_level": "level of an enrolment clip, dBFS",
     "clip_room_share": "share of enrolment clips that are reverberated",
+    "clip_telephone": "share of training clips that come through a telephone",
 }
 
 

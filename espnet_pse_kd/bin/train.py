@@ -24,6 +24,9 @@ from espnet_pse_kd.recipe.methods import (
 from espnet_pse_kd.simulation.dataset import its_set
 from espnet_pse_kd.utils.yamls import read_yaml
 
+_SCHEDULED = ("--batch_size", "--accum_grad", "--max_epoch", "--dynamic_mixing")
+"""Options of ESPnet's training from which its schedule follows."""
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Parser of the command."""
@@ -36,6 +39,15 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dumpdir", type=Path, default=Path("dump"), help="written by stages 2 and 3")
     add("--train_set", default="train", help="folder of DUMPDIR/raw")
     add("--valid_set", default="dev", help="folder of DUMPDIR/raw")
+    add("--datadir", type=Path, default=Path("data"), help="written by stage 1")
+    add(
+        "--dynamic_mixing",
+        type=int,
+        default=0,
+        metavar="SAMPLES",
+        help="students mix so many training samples per epoch anew from --datadir, "
+        "and read no --train_set; 0 reads it",
+    )
     add("--tag", help="TAG in the folders' names (default: from --config's)")
     add("--max_epoch", type=int, help="default: the base YAML's")
     add("--seeds", type=int, nargs="+", default=[0], help="of training")
@@ -76,6 +88,14 @@ def _check(args: argparse.Namespace) -> None:
                 )
     for text in args.set:
         override(text)
+    for option in _SCHEDULED:
+        if any(w.split("=")[0] == option for w in shlex.split(args.train_args)):
+            raise UserError(
+                f"--train_args: {option} would not be known to the learning rate's "
+                f"schedule; write --set {option[2:]}=VALUE"
+            )
+    if args.dynamic_mixing < 0:
+        raise UserError(f"--dynamic_mixing {args.dynamic_mixing}: give 0 or more")
     if args.jobs < 1:
         raise UserError(f"--jobs {args.jobs}: give at least 1")
 
@@ -120,13 +140,18 @@ def main(argv: list[str] | None = None) -> None:
         valid_set=args.valid_set,
         max_epoch=args.max_epoch,
         teacher=args.teacher,
+        samples=args.dynamic_mixing,
+        datadir=args.datadir,
     )
     if args.methods is None:
         training.run_all([plan.teacher_training(args.seeds[0])], backend)
         return
     methods = select(read_methods(*args.methods_tables), args.methods)
+    sets = [args.valid_set] if plan.samples else [args.train_set, args.valid_set]
     for method in methods:
-        for name in (args.train_set, args.valid_set):
+        for name in (
+            (args.valid_set,) if plan.samples else (args.train_set, args.valid_set)
+        ):
             folder = args.dumpdir / "raw" / its_set(name, method.its)
             if not folder.is_dir():
                 variant = "" if isinstance(method.its, bool) else method.its

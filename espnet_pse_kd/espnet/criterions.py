@@ -17,39 +17,50 @@ from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
 from torch import Tensor
 
 from espnet_pse_kd import losses
-from espnet_pse_kd.activity import activity, widen
+from espnet_pse_kd.activity import widen
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.espnet.batches import equal_lengths, lengths_or_all
-from espnet_pse_kd.stft import num_frames
+from espnet_pse_kd.losses import LossSignals
 
 CONTEXT = "pse_context"
 """Key under which ``others`` carries the `LossContext`."""
 
 
 class LossContext(NamedTuple):
-    """What a loss needs beside target and estimate.
+    """What the criterions of one step share.
 
     Attributes:
-        mixture: (B, N)
+        signals: target, estimate and mixture with their lengths.
         weights: (B, T) of the loss frames.
-        lengths: (B,) in samples.
         normalizer: see `losses.reduce_frames`.
+        progress: share of the training that is done, 1 outside of training.
     """
 
-    mixture: Tensor
+    signals: LossSignals
     weights: Tensor | None = None
-    lengths: Tensor | None = None
     normalizer: str = "frames"
+    progress: float = 1.0
+
+    @classmethod
+    def of(cls, target: Tensor, estimate: Tensor) -> LossContext:
+        """Of bare signals (B, N); the target stands in for the mixture."""
+        return cls(LossSignals(target, estimate, target))
 
 
 class ContextCriterion(TimeDomainLoss):
     """A time-domain criterion that can make use of a `LossContext`."""
 
     @abstractmethod
+    def loss(self, context: LossContext) -> Tensor:
+        """Loss (B,) whose mean is the loss of the batch."""
+
     def forward(
         self, ref: Tensor, inf: Tensor, context: LossContext | None = None
     ) -> Tensor:
-        """Loss (B,) of estimates ``inf`` (B, N) of the targets ``ref`` (B, N)."""
+        """Loss (B,) of estimates ``inf`` (B, N) of the targets ``ref`` (B, N).
+
+        A context holds the same signals, with what several criterions share.
+        """
+        return self.loss(context or LossContext.of(ref, inf))
 
 
 class FrameCriterion(ContextCriterion):
@@ -74,24 +85,20 @@ class FrameCriterion(ContextCriterion):
         self.frames = frames
 
     @abstractmethod
-    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-        """Loss (B, T) of each frame, from signals (B, N)."""
+    def frame_loss(self, signals: LossSignals) -> Tensor:
+        """Loss (B, T) of each frame."""
 
-    def forward(
-        self, ref: Tensor, inf: Tensor, context: LossContext | None = None
-    ) -> Tensor:
+    def loss(self, context: LossContext) -> Tensor:
         """Loss (B,) whose mean is the loss of the batch, see `reduce_frames`."""
-        context = context or LossContext(ref)
-        lengths = lengths_or_all(ref, context.lengths)
-        loss = ref.new_zeros(len(ref), num_frames(ref.shape[1]))  # [B, T]
-        for length, rows in equal_lengths(lengths):
-            signals = (x[rows, :length] for x in (ref, inf, context.mixture))
-            loss[rows, : num_frames(length)] = self.frame_loss(*signals)
+        signals = context.signals
+        loss = self.frame_loss(signals)  # [B, T]
         if self.frames != "all":
-            speaks = widen(activity(ref))  # [B, T]
+            speaks = widen(signals.active)  # [B, T]
             counted = speaks if self.frames == "target" else ~speaks
             loss = torch.where(counted, loss, torch.zeros_like(loss))
-        return losses.reduce_frames(loss, context.weights, lengths, context.normalizer)
+        return losses.reduce_frames(
+            loss, context.weights, signals.lengths, context.normalizer
+        )
 
 
 class PLCPA(FrameCriterion):
@@ -109,8 +116,8 @@ class PLCPA(FrameCriterion):
         super().__init__(name, frames, only_for_test)
         self.conf = {"p": p, "alpha": alpha, "floor_db": floor_db}
 
-    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-        return losses.plcpa(target, estimate, mixture, **self.conf)
+    def frame_loss(self, signals: LossSignals) -> Tensor:
+        return losses.plcpa(signals, **self.conf)
 
 
 class OverSuppression(FrameCriterion):
@@ -127,8 +134,8 @@ class OverSuppression(FrameCriterion):
         super().__init__(name, frames, only_for_test)
         self.conf = {"p": p, "floor_db": floor_db}
 
-    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-        return losses.oversuppression(target, estimate, mixture, **self.conf)
+    def frame_loss(self, signals: LossSignals) -> Tensor:
+        return losses.oversuppression(signals, **self.conf)
 
 
 class RLog(FrameCriterion):
@@ -160,12 +167,10 @@ class RLog(FrameCriterion):
         super().__init__(name, frames, only_for_test)
         if of not in ("estimate", "error"):
             raise UserError(f"{name}: of {of!r}; write estimate or error")
-        self.of = of
-        self.conf = {"scale": scale, "tau": tau}
+        self.conf = {"scale": scale, "tau": tau, "of": of}
 
-    def frame_loss(self, target: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-        penalized = estimate - target if self.of == "error" else estimate
-        return losses.r_log(penalized, mixture, **self.conf)
+    def frame_loss(self, signals: LossSignals) -> Tensor:
+        return losses.r_log(signals, **self.conf)
 
 
 class ActiveSNR(ContextCriterion):
@@ -180,11 +185,9 @@ class ActiveSNR(ContextCriterion):
         super().__init__(name, only_for_test=only_for_test)
         self.ceiling_db = ceiling_db
 
-    def forward(
-        self, ref: Tensor, inf: Tensor, context: LossContext | None = None
-    ) -> Tensor:
+    def loss(self, context: LossContext) -> Tensor:
         """Negative SNR (B,) in dB; gated frames have no target, hence no part."""
-        return losses.negative_snr(ref, inf, self.ceiling_db)
+        return losses.negative_snr(context.signals, self.ceiling_db)
 
 
 class GatedSolver(AbsLossWrapper):
@@ -193,12 +196,21 @@ class GatedSolver(AbsLossWrapper):
     Args:
         criterion: one of ours.
         weight: factor of the criterion in the sum of all.
+        start: share of the training after which the criterion enters.
+        ramp: share of the training over which its weight then rises from 0.
 
     Raises:
-        UserError: the criterion is one of ESPnet's own, which take no weights.
+        UserError: the criterion is one of ESPnet's own, which take no weights; or
+            ``start`` and ``ramp`` are no shares.
     """
 
-    def __init__(self, criterion: AbsEnhLoss, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        criterion: AbsEnhLoss,
+        weight: float = 1.0,
+        start: float = 0.0,
+        ramp: float = 0.0,
+    ) -> None:
         super().__init__()
         if not isinstance(criterion, ContextCriterion):
             raise UserError(
@@ -206,8 +218,20 @@ class GatedSolver(AbsLossWrapper):
                 "'wrapper: fixed_order', or one of "
                 f"{', '.join(sorted(CRITERIONS))}"
             )
+        if not (0 <= start <= 1 and 0 <= ramp <= 1):
+            raise UserError(
+                f"criterions: {criterion.name}: start {start}, ramp {ramp}; give "
+                "shares of the training, from 0 to 1"
+            )
         self.criterion = criterion
         self.weight = weight
+        self.start, self.ramp = start, ramp
+
+    def presence(self, progress: float) -> float:
+        """Part of the weight, 0 to 1, that acts when ``progress`` of all is done."""
+        if self.ramp == 0:
+            return float(progress >= self.start)
+        return min(1.0, max(0.0, (progress - self.start) / self.ramp))
 
     def forward(
         self, ref: list[Tensor], inf: list[Tensor], others: dict | None = None
@@ -225,6 +249,8 @@ class GatedSolver(AbsLossWrapper):
         context = (others or {}).get(CONTEXT)
         parts = [self.criterion(r, i, context).mean() for r, i in zip(ref, inf)]
         loss = torch.stack(parts).mean()
+        if context is not None:
+            loss = loss * self.presence(context.progress)
         perm = torch.arange(len(ref)).expand(len(ref[0]), -1)
         return loss, {self.criterion.name: loss.detach()}, {"perm": perm}
 

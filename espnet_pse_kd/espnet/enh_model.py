@@ -19,7 +19,7 @@ from espnet_pse_kd.espnet.batches import lengths_or_all
 from espnet_pse_kd.espnet.criterions import CONTEXT, LossContext
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
 from espnet_pse_kd.gate import Gate, GateOutput
-from espnet_pse_kd.losses import frame_mask
+from espnet_pse_kd.losses import LossSignals, frame_mask
 from espnet_pse_kd.stft import HOP, num_frames
 
 
@@ -31,6 +31,9 @@ class ESPnetPSEModel(ESPnetExtractionModel):
 
     The teacher is no submodule. It follows ``.to()``, but it is neither trained nor
     saved nor counted, and ``train()`` does not switch it.
+
+    Attributes:
+        progress: share of the training that is done; the trainer sets it.
 
     Args:
         encoder: ESPnet encoder.
@@ -68,6 +71,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         )
         self.gate = gate or Gate()
         self.cpu_bfloat16 = cpu_bfloat16 and _cpu_has_bfloat16()
+        self.progress = 0.0
         self.set_teacher(None)
 
     @property
@@ -137,17 +141,24 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         monitors = {
             "si_sdri": si_sdr_improvement(speech_ref1, estimate, speech_mix),
         }
+        signals = LossSignals(speech_ref1, estimate, speech_mix, lengths)
         weights = None
         if self.training and self.gate.mode != "none":
             speaker = None
             if self.gate.needs_teacher:
                 speaker = self._vector(enroll_ref1, enroll_lengths)  # [B, D]
             gating = self.frame_weights(
-                speech_mix, speech_ref1, interf_ref1, lengths, speaker, window_vectors
+                speech_mix,
+                signals.active,
+                interf_ref1,
+                lengths,
+                speaker,
+                window_vectors,
             )
             weights = gating.weights.to(speech_mix)  # [B, T]
             monitors |= _gate_stats(gating, lengths)
-        context = LossContext(speech_mix, weights, lengths, self.gate.normalizer)
+        progress = self.progress if self.training else 1.0
+        context = LossContext(signals, weights, self.gate.normalizer, progress)
         loss, stats, batch, _ = self.forward_loss(
             [estimate],
             lengths,
@@ -163,7 +174,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
     def frame_weights(
         self,
         mixture: Tensor,
-        target: Tensor,
+        active: Tensor,
         interferer: Tensor,
         lengths: Tensor,
         speaker: Tensor | None,
@@ -176,7 +187,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
 
         Args:
             mixture: (B, N)
-            target: (B, N)
+            active: bool (B, T), `activity` of the target.
             interferer: (B, N)
             lengths: (B,)
             speaker: (B, D) enrolment vectors; only hard and soft gates need them.
@@ -200,7 +211,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             )  # [B, T', 3]
             frames = num_frames(mixture.shape[1])
             posterior = resample_frames(posterior, self._teacher.hop, HOP, frames)
-        speaks = widen(activity(target))  # [B, T]
+        speaks = widen(active)  # [B, T]
         disturbs = widen(activity(interferer))  # [B, T]
         return self.gate(speaks, disturbs, posterior)
 

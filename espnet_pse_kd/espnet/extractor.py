@@ -18,6 +18,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.options import build
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.speaker import SpeakerEncoder, load_speaker_encoder
+from espnet_pse_kd.speaker.statistics import statistics
 
 
 class NetworkExtractor(AbsExtractor):
@@ -95,6 +96,14 @@ class NetworkExtractor(AbsExtractor):
         mixture = input.masked_fill(~inside, 0.0)  # [B, N]
         enhanced = self.network(mixture, speaker)  # [B, N]
         return enhanced.masked_fill(~inside, 0.0), ilens, OrderedDict()
+
+    def adopt_statistics(self) -> None:
+        """Centre and scale speaker vectors as the encoder's statistics say.
+
+        For a training that starts; a checkpoint brings its own.
+        """
+        mean, scale = statistics(self.speaker_encoder_name, self.network.speaker_dim)
+        self.network.speaker_input.adopt(mean, scale)
 
     def speaker_vector(self, enrolment: Tensor, lengths: Tensor) -> Tensor:
         """Speaker vectors (B, D) from ``input_aux``, see `forward`."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from espnet2.enh.extractor.abs_extractor import AbsExtractor
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.enh import (
     criterion_choices,
@@ -29,10 +31,12 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, encoder_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
+from espnet_pse_kd.espnet.extractor import NetworkExtractor
 from espnet_pse_kd.espnet.loading import load_parameters
+from espnet_pse_kd.espnet.mixing import dynamic_mixing, mixture_iterator
 from espnet_pse_kd.espnet.options import build, check_keys
 from espnet_pse_kd.espnet.preprocessor import EpochIterFactory, PSEPreprocessor
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
@@ -40,6 +44,8 @@ from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.simulation.dynamic import MixtureDataset
+from espnet_pse_kd.speaker.statistics import statistics
 from espnet_pse_kd.utils.yamls import read_yaml
 
 TEACHER_HOP = 160
@@ -85,6 +91,13 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
             help="checkpoint.pth of another training to continue from, with its "
             "optimizer and data order; implies --resume true, and does nothing where "
             "--output_dir holds a checkpoint of its own",
+        )
+        group.add_argument(
+            "--dynamic_mixing",
+            action=NestedDictAction,
+            default={},
+            help="Draw every training sample anew instead of reading it: data, "
+            "samples (per epoch), seed, vector_noise, options (of the simulation)",
         )
         for split in ("train", "valid"):
             group.add_argument(
@@ -138,7 +151,13 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
     def build_sequence_iter_factory(
         cls, args: argparse.Namespace, iter_options: Any, mode: str
     ) -> AbsIterFactory:
-        """ESPnet's iterators, with the epoch made known to the preprocessor."""
+        """ESPnet's iterators, with the epoch made known to the preprocessor.
+
+        The training set may be mixed on the way, see `simulation.dynamic`.
+        """
+        conf = dynamic_mixing(args) if mode == "train" else None
+        if conf is not None:
+            return mixture_iterator(args, conf, iter_options)
         factory = super().build_sequence_iter_factory(args, iter_options, mode)
         return EpochIterFactory(factory, iter_options.preprocess_fn)
 
@@ -277,9 +296,27 @@ class PSETask(_EnrolmentTask):
         )
         if args.init is not None:
             initialize(model, args.init)
+        _adopt_statistics(model.extractor, args)
         if gate.needs_teacher:
             model.set_teacher(_build_teacher(args, gate))
         return model
+
+
+def _adopt_statistics(extractor: AbsExtractor, args: argparse.Namespace) -> None:
+    """Let a new extractor centre and scale the speaker vectors of its encoder.
+
+    Ours have a layer for it. ESPnet's TD-SpeakerBeam begins with a linear layer, into
+    whose initial weights the same is folded: stock ESPnet loads what is trained.
+    """
+    if isinstance(extractor, NetworkExtractor):
+        extractor.adopt_statistics()
+    elif getattr(extractor, "use_spk_emb", False):
+        layer = extractor.auxiliary_net  # Conv1d of kernel size 1
+        name = encoder_of(Path(args.train_enroll_vectors).parent)
+        mean, scale = statistics(name or "", layer.in_channels)
+        with torch.no_grad():
+            layer.weight.mul_(scale)
+            layer.bias.sub_(layer.weight[..., 0] @ mean)
 
 
 def load_teacher(config_file: str | Path, model_file: str | Path) -> ESPnetPVADModel:
@@ -369,6 +406,11 @@ def _data_names(args: argparse.Namespace, split: str) -> dict[str, str]:
     return {name: path for path, name, _ in triples}
 
 
+def _read_splits(args: argparse.Namespace) -> tuple[str, ...]:
+    """Splits whose samples lie on disk."""
+    return ("valid",) if dynamic_mixing(args) else ("train", "valid")
+
+
 def _require(
     args: argparse.Namespace,
     name: str,
@@ -376,6 +418,13 @@ def _require(
     splits: tuple[str, ...] = ("train", "valid"),
 ) -> None:
     for split in splits:
+        if split == "train" and dynamic_mixing(args):
+            if name == "window_vectors":
+                raise UserError(
+                    f"--dynamic_mixing: {reader} needs window vectors, which are "
+                    "cached for a fixed training set; leave it empty"
+                )
+            continue
         if name not in _data_names(args, split):
             raise UserError(
                 f"--{split}_data_path_and_name_and_type: no {name!r}, which "
@@ -403,13 +452,17 @@ def _check_iterators(args: argparse.Namespace) -> None:
 
 def _check_data(args: argparse.Namespace) -> None:
     """Check what can be checked without reading every file."""
-    for split in ("train", "valid"):
+    for option in ("train_enroll_vectors", "valid_enroll_vectors"):
+        if getattr(args, option) is None:
+            raise UserError(f"--{option}: empty; give the vectors.npz of stage 3")
+    dynamic = dynamic_mixing(args)
+    if dynamic is not None:
+        MixtureDataset(dynamic, EnrolmentVectors.load(args.train_enroll_vectors))
+    for split in _read_splits(args):
         paths = _data_names(args, split)
         for name in ("speech_mix", "speech_ref1", "enroll_ref1"):
             _require(args, name, "the training", (split,))
         option = f"{split}_enroll_vectors"
-        if getattr(args, option) is None:
-            raise UserError(f"--{option}: empty; give the vectors.npz of stage 3")
         entries = read_table(paths["enroll_ref1"])
         EnrolmentVectors.load(getattr(args, option)).check(entries.values())
         _check_rate(read_table(paths["speech_mix"]))

@@ -21,6 +21,7 @@ from espnet2.train.trainer import Trainer
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.examples import FixedSamples, is_due, write_examples
+from espnet_pse_kd.optim import MuonAdamW
 
 Criterion = Sequence[str]
 """(phase, key, mode), an entry of ESPnet's ``best_model_criterion``."""
@@ -31,12 +32,25 @@ class ResumableTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
-        """Copy the checkpoint aside, then train as ESPnet does."""
+        """Copy the checkpoint aside, then train as ESPnet does.
+
+        What is validated and saved as the model is the optimizer's average of the
+        parameters, where it keeps one.
+        """
+        options = kwargs["options"]
         if _is_first(kwargs["distributed_option"]):
-            folder = Path(kwargs["options"].output_dir)
+            folder = Path(options.output_dir)
             if (folder / "checkpoint.pth").exists():
                 _replace(folder / "checkpoint.previous.pth", _copy_of(folder))
-        return super().train_one_epoch(*args, **kwargs)
+        model = getattr(kwargs["model"], "module", kwargs["model"])  # in DDP
+        model.progress = (kwargs["reporter"].epoch - 1) / options.max_epoch
+        averaging = [o for o in kwargs["optimizers"] if isinstance(o, MuonAdamW)]
+        for optimizer in averaging:
+            optimizer.use_latest()
+        result = super().train_one_epoch(*args, **kwargs)
+        for optimizer in averaging:
+            optimizer.use_average()
+        return result
 
     @classmethod
     def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.simulation.scenario import CONSTRUCTIONS
+from espnet_pse_kd.simulation.options import CONSTRUCTIONS
 from espnet_pse_kd.utils.yamls import read_yaml
 
 _KEYS = ("summary", "its", "teacher", "from_scratch", "options")

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge
-from espnet_pse_kd.simulation.dataset import its_set
+from espnet_pse_kd.simulation.dataset import OPTIONS_FILE, its_set
+from espnet_pse_kd.simulation.options import CONSTRUCTIONS, SimulationOptions
 from espnet_pse_kd.utils.checkout import git_commit
 from espnet_pse_kd.utils.yamls import read_yaml
 
@@ -53,6 +54,8 @@ _SIGNALS = (
 _WINDOWS = ("window_vectors.scp", "window_vectors", "npy")
 _IDENTITY = ("trials.jsonl", "enroll_id")
 """Files of a data folder that say what is in it."""
+_CORPUS = ("speech/wav.scp", "speech/utt2spk", "noise/wav.scp")
+"""Files of ``data/train`` that say from what a training mixes."""
 
 
 def config_tag(path: Path) -> str:
@@ -72,20 +75,59 @@ def split_of(data_set: str) -> str:
     return data_set.partition("_")[0]
 
 
+def mixing_options(
+    dumpdir: Path, datadir: Path, samples: int, its: bool | float | str
+) -> dict[str, Any]:
+    """``dynamic_mixing`` of a training, with the options that stage 2 was run with.
+
+    Args:
+        dumpdir: holds stage 2's options and the enrolment clips that they led to.
+        datadir: written by stage 1.
+        samples: per epoch.
+        its: variant of the inactive-target samples, see `simulation.dataset.its_set`.
+
+    Raises:
+        UserError: stage 2 was not run.
+    """
+    path = dumpdir / OPTIONS_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run stage 2 first")
+    used = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(its, str):
+        used |= {name: float(name == its) for name in CONSTRUCTIONS}
+    else:
+        # What is left out becomes ordinary samples of two voices, as twins are.
+        kept = used["its"] * float(its)
+        used |= {"its": kept, "ts2": used["ts2"] + used["its"] - kept}
+    defaults = json.loads(json.dumps(asdict(SimulationOptions())))
+    changed = {k: used[k] for k in defaults if used[k] != defaults[k]}
+    return {
+        "data": str(datadir),
+        "samples": samples,
+        "seed": used["seed"],
+        "options": changed,
+    }
+
+
 def data_options(
-    dumpdir: Path, train_set: str, valid_set: str, windows: bool
+    dumpdir: Path, train_set: str | None, valid_set: str, windows: bool
 ) -> dict[str, Any]:
     """ESPnet's options that name the data of a training.
 
     Args:
         dumpdir: holds ``raw/`` and ``enroll/``.
-        train_set: folder of ``raw/``.
+        train_set: folder of ``raw/``; None where the training mixes for itself.
         valid_set: folder of ``raw/``.
         windows: whether the window vectors of the mixtures are read too.
     """
     options: dict[str, Any] = {}
     files = _SIGNALS + ((_WINDOWS,) if windows else ())
     for kind, name in (("train", train_set), ("valid", valid_set)):
+        if name is None:
+            options["train_enroll_vectors"] = str(
+                dumpdir / "enroll" / "train" / "vectors.npz"
+            )
+            continue
         folder = dumpdir / "raw" / name
         options[f"{kind}_data_path_and_name_and_type"] = [
             [str(folder / file), key, form] for file, key, form in files
@@ -125,9 +167,13 @@ def fork_options(trunk: Path) -> dict[str, Any]:
 def input_files(config: Mapping[str, Any]) -> list[Path]:
     """Files that decide what a training with ``config`` yields, beside ``config``."""
     files = []
+    mixing = config.get("dynamic_mixing")
+    if mixing:
+        files += [Path(mixing["data"]) / "train" / name for name in _CORPUS]
     for kind in ("train", "valid"):
-        folder = Path(config[f"{kind}_shape_file"][0]).parent
-        files += [folder / name for name in _IDENTITY]
+        if kind == "valid" or not mixing:
+            folder = Path(config[f"{kind}_shape_file"][0]).parent
+            files += [folder / name for name in _IDENTITY]
         files.append(Path(config[f"{kind}_enroll_vectors"]))
     if config.get("teacher_model_file"):
         files.append(Path(config["teacher_model_file"]))
@@ -179,14 +225,30 @@ def prepare(exp: Path, config: Mapping[str, Any]) -> str:
 
 
 def steps_per_epoch(config: Mapping[str, Any]) -> int:
-    """Number of batches that ESPnet makes of the training set; 1 while it is missing.
+    """Updates in an epoch of a training; 1 while its data are missing.
 
     Before stage 2 options are checked without data.
     """
-    shape = Path(config["train_shape_file"][0])
-    if not shape.is_file():
-        return 1
-    return max(1, len(read_table(shape)) // int(config.get("batch_size", 20)))
+    batch, accumulated = config.get("batch_size", 20), config.get("accum_grad", 1)
+    if mixing := config.get("dynamic_mixing"):
+        samples = int(mixing["samples"])
+    else:
+        shape = Path(config["train_shape_file"][0])
+        samples = len(read_table(shape)) if shape.is_file() else 0
+    return max(1, samples // int(batch) // int(accumulated))
+
+
+def schedule(config: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Options by which the learning rate runs its whole course in ``epochs`` epochs.
+
+    Whatever batch size and accumulation are: the course is one over samples.
+    """
+    scheduler = str(config.get("scheduler")).lower()
+    if scheduler == "cosineannealinglr":
+        return {"scheduler_conf": {"T_max": epochs}}
+    if scheduler == "tristagelr":
+        return {"scheduler_conf": {"max_steps": epochs * steps_per_epoch(config)}}
+    return {}
 
 
 def is_finished(exp: Path) -> bool:
@@ -257,6 +319,9 @@ class Plan:
             less of them, see `its_set`.
         max_epoch: None for the base YAML's.
         teacher: folder of the trained pVAD.
+        samples: per epoch, where the students mix for themselves; 0 where they read
+            ``train_set``.
+        datadir: what they then mix from, written by stage 1.
     """
 
     base: Mapping[str, Any]
@@ -268,6 +333,8 @@ class Plan:
     max_epoch: int | None = None
     teacher: Path | None = None
     overrides: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    samples: int = 0
+    datadir: Path = Path("data")
 
     @property
     def epochs(self) -> int:
@@ -304,6 +371,18 @@ class Plan:
         return self._training(method.name, method, seed, self.epochs, options)
 
     def _student_data(self, method: Method) -> dict[str, Any]:
+        if self.samples:
+            if method.teacher:
+                raise UserError(
+                    f"--dynamic_mixing: method {method.name} asks the teacher, whose "
+                    "window vectors are cached for a fixed training set; leave it out"
+                )
+            valid = its_set(self.valid_set, bool(method.its))
+            return data_options(self.dumpdir, None, valid, False) | {
+                "dynamic_mixing": mixing_options(
+                    self.dumpdir, self.datadir, self.samples, method.its
+                )
+            }
         options = data_options(
             self.dumpdir,
             its_set(self.train_set, method.its),
@@ -326,16 +405,10 @@ class Plan:
         if config.get("gate_conf", {}).get("mode") == "constant":
             config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
         config |= {**options, "seed": seed, "max_epoch": epochs}
+        config = self._overridden(config)
         # One course of the learning rate over a whole training: the trunk is its
-        # first part.
-        scheduler = str(config.get("scheduler")).lower()
-        if scheduler == "cosineannealinglr":
-            config = merge(config, {"scheduler_conf": {"T_max": self.epochs}})
-        if scheduler == "tristagelr":
-            steps = self.epochs * steps_per_epoch(config)
-            config = merge(config, {"scheduler_conf": {"max_steps": steps}})
-        for override in self.overrides:
-            config = merge(config, override)
+        # first part. An override has the last word on it, too.
+        config = self._overridden(merge(config, schedule(config, self.epochs)))
         if method:
             self._name_encoder(config)
         return Training(
@@ -345,6 +418,12 @@ class Plan:
             {"method": name, "config": self.tag, "seed": seed},
             **({} if method else {"threads": 1}),
         )
+
+    def _overridden(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        result = dict(config)
+        for override in self.overrides:
+            result = merge(result, override)
+        return result
 
     def _name_encoder(self, config: dict[str, Any]) -> None:
         """Say in a student's configuration whose vectors it is trained on.

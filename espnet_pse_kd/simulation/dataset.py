@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -19,21 +20,16 @@ from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.enrolment import (
     Clip,
     clip_path,
-    plan_clips,
-    render_clip,
     write_clip_tables,
 )
-from espnet_pse_kd.simulation.render import Rendered, Signals, render
-from espnet_pse_kd.simulation.scenario import (
+from espnet_pse_kd.simulation.options import (
     CONSTRUCTIONS,
     SCENARIOS,
     SimulationOptions,
-    Trial,
-    draw_scored,
-    draw_training,
 )
-from espnet_pse_kd.simulation.split import Inventory, load_inventory
-from espnet_pse_kd.simulation.voices import OWN
+from espnet_pse_kd.simulation.render import Rendered, Signals
+from espnet_pse_kd.simulation.simulator import Simulator
+from espnet_pse_kd.simulation.trial import Trial
 from espnet_pse_kd.utils.progress import parallel_map
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
@@ -43,49 +39,25 @@ _WAV_HEADER = 44
 
 
 @functools.cache
-def _plan(
+def _simulator(
     data_dir: Path, split: str, options: SimulationOptions, seed: int
-) -> tuple[Inventory, dict[str, list[Clip]]]:
+) -> Simulator:
     torch.set_num_threads(1)
-    voices = options.voices if split == "train" else (OWN,)
-    inventory = load_inventory(data_dir / split, voices)
-    return inventory, plan_clips(inventory, options, seed)
-
-
-def draw(
-    inventory: Inventory,
-    clips: dict[str, list[Clip]],
-    options: SimulationOptions,
-    seed: int,
-    set_name: str,
-    index: int,
-) -> Trial:
-    """Draw sample ``index`` of any set."""
-    scored = set_name.rsplit("_", 1)[-1] in SCENARIOS
-    function = draw_scored if scored else draw_training
-    return function(inventory, clips, options, seed, set_name, index)
-
-
-def simulate_sample(
-    inventory: Inventory,
-    clips: dict[str, list[Clip]],
-    options: SimulationOptions,
-    seed: int,
-    set_name: str,
-    index: int,
-) -> tuple[Trial, Rendered]:
-    """Draw and render one sample of ``set_name``, independently of all others."""
-    trial = draw(inventory, clips, options, seed, set_name, index)
-    return trial, render(inventory, trial, options.target)
+    return Simulator.open(data_dir, split, options, seed)
 
 
 def record(trial: Trial, rendered: Rendered) -> dict:
     """The object that stands for a sample in ``trials.jsonl``."""
+    more = trial.more if trial.has_interferer else ()
     interferers = [trial.interferer] if trial.has_interferer else []
+    interferers += [one.speaker for one in more]
     if trial.its == "swap_enrolment":
         interferers = [trial.speaker, *interferers]
     drawn = trial.has_target or bool(trial.its)
-    interference = trial.interference if trial.has_interferer else []
+    interference = list(trial.interference) if trial.has_interferer else []
+    interference += [piece for one in more for piece in one.pieces]
+    if trial.member == "interferer":
+        interferers = [trial.speaker]
     whole = trial.has_target and trial.scenario != "partial"
     return {
         "uid": trial.uid,
@@ -99,7 +71,7 @@ def record(trial: Trial, rendered: Rendered) -> dict:
         "interferer_utt": ",".join(p.utt for p in interference),
         "noise": ",".join(n.noise for n in trial.noises) if trial.has_noise else "",
         "room": trial.room,
-        "snr": trial.snr if trial.has_noise else None,
+        "snr": trial.snr if trial.has_noise and math.isfinite(trial.snr) else None,
         "sir": trial.sir if trial.has_interferer and drawn else None,
         "level": rendered.level,
         "enroll_id": trial.enroll_id,
@@ -173,8 +145,8 @@ def _make_sample(
     marker = folder / "samples" / f"{index:06d}.json"
     if done := _finished(marker, fingerprint, folder, twin_folder):
         return done
-    inventory, clips = _plan(data_dir, set_name.split("_")[0], options, seed)
-    trial, rendered = simulate_sample(inventory, clips, options, seed, set_name, index)
+    simulator = _simulator(data_dir, set_name.split("_")[0], options, seed)
+    trial, rendered = simulator.sample(set_name, index)
     records = [record(trial, rendered)]
     _write_signals(folder, trial.uid, rendered.signals)
     if rendered.twin and not construction:
@@ -231,7 +203,7 @@ def _make_set(
     its_variants: Sequence[float | str],
 ) -> None:
     split = set_name.split("_")[0]
-    inventory, _ = _plan(data_dir, split, options, seed)
+    inventory = _simulator(data_dir, split, options, seed).inventory
 
     def make(indices: Sequence[int], construction: str = "") -> list[list[dict]]:
         one = options.only(construction) if construction else options
@@ -316,8 +288,8 @@ def _make_clip(
     marker = path.with_suffix(".key")
     if path.is_file() and marker.is_file() and marker.read_text() == fingerprint:
         return
-    inventory, _ = _plan(data_dir, split, options, seed)
-    write_audio(path, render_clip(inventory, clip, options, seed))
+    simulator = _simulator(data_dir, split, options, seed)
+    write_audio(path, simulator.clip(clip))
     with atomic_open(marker) as file:
         file.write(fingerprint)
 
@@ -331,8 +303,9 @@ def _make_clips(
     nj: int,
 ) -> None:
     folder = dump_dir / "enroll" / split
-    inventory, clips = _plan(data_dir, split, options, seed)
-    drawn = json.dumps([asdict(options), seed, inventory.digest])
+    simulator = _simulator(data_dir, split, options, seed)
+    clips, digest = simulator.clips, simulator.inventory.digest
+    drawn = json.dumps([asdict(options), seed, digest])
     make = functools.partial(
         _make_clip,
         data_dir=data_dir,
@@ -443,7 +416,7 @@ def simulate(
     data_dir, dump_dir = data_dir.resolve(), dump_dir.resolve()
     splits = sorted({name.split("_")[0] for name in sizes})
     for split in splits:
-        _plan(data_dir, split, options, seed)
+        _simulator(data_dir, split, options, seed)
     check_disk(dump_dir, estimated_bytes(sizes, options))
     with atomic_open(dump_dir / OPTIONS_FILE) as file:
         json.dump({"seed": seed, "sizes": sizes, **asdict(options)}, file, indent=1)

@@ -13,6 +13,8 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation import mixing
+from espnet_pse_kd.simulation.channels import band_limited, mu_law
+from espnet_pse_kd.simulation.draws import chance
 from espnet_pse_kd.simulation.noises import cut_noise
 from espnet_pse_kd.simulation.split import (
     Inventory,
@@ -22,7 +24,7 @@ from espnet_pse_kd.simulation.split import (
 )
 
 if TYPE_CHECKING:
-    from espnet_pse_kd.simulation.scenario import SimulationOptions
+    from espnet_pse_kd.simulation.options import SimulationOptions
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,15 @@ def admissible(clips: dict[str, list[Clip]], speaker: str, source: str) -> list[
 
 
 def render_clip(
-    inventory: Inventory, clip: Clip, options: SimulationOptions, seed: int
+    inventory: Inventory,
+    clip: Clip,
+    options: SimulationOptions,
+    seed: int,
+    train: bool = False,
 ) -> np.ndarray:
     """Make the audio of a clip: its channel depends on nothing but clip and seed.
+
+    Training clips may come through a telephone, see `SimulationOptions`.
 
     Returns:
         float32 (samples,)
@@ -109,7 +117,11 @@ def render_clip(
     gains = mixing.mixing_gains(speech, None, noise, 0.0, snr)
     clip_audio = gains.target * speech + gains.noise * noise
     peak = float(np.abs(clip_audio).max())
-    return clip_audio * np.float32(mixing.level_gain(clip_audio, level, peak))
+    clip_audio *= np.float32(mixing.level_gain(clip_audio, level, peak))
+    own = np.random.default_rng([seed, 33, zlib.crc32(clip.cid.encode())])
+    if train and chance(own, options.clip_telephone):
+        return mu_law(band_limited(clip_audio))
+    return clip_audio
 
 
 def write_clip_tables(folder: Path, clips: dict[str, list[Clip]]) -> None:

@@ -8,14 +8,16 @@ import numpy as np
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.noises import cut_noise
-from espnet_pse_kd.simulation.scenario import Trial
+from espnet_pse_kd.simulation.channels import band_limited, mu_law
+from espnet_pse_kd.simulation.noises import noise_part
 from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
     read_pieces,
     read_response,
 )
+from espnet_pse_kd.simulation.transients import transient
+from espnet_pse_kd.simulation.trial import Trial
 
 
 class Signals(NamedTuple):
@@ -83,6 +85,38 @@ def _coloured(sound: np.ndarray, trial: Trial, place: int) -> np.ndarray:
     return mixing.filter_centred(sound, trial.equalizers[place])
 
 
+def _in_turn(dry: np.ndarray, turn: tuple[int, ...]) -> np.ndarray:
+    """Silence a voice outside of its turn, unless nothing would be left."""
+    if not turn:
+        return dry
+    start, samples = turn
+    heard = mixing.silence(dry, 0, start)
+    heard = mixing.silence(heard, start + samples, len(dry) - start - samples)
+    return heard if np.abs(heard).max() > 0 else dry
+
+
+def _interferer_image(
+    inventory: Inventory, trial: Trial, response: np.ndarray
+) -> np.ndarray:
+    """Image of all interferers, (samples,)."""
+
+    def image(pieces: list[Piece], at: int, response: np.ndarray) -> np.ndarray:
+        speech = mixing.place(_read(inventory, pieces), at, trial.samples)
+        speech = _in_turn(speech, trial.interferer_turn)
+        return mixing.convolve(_coloured(speech, trial, 1), response)
+
+    total = image(trial.interference, trial.interference_at, response)
+    power = mixing.active_power(total)
+    for one in trial.more:
+        other = mixing.DIRECT if one.response is None else _response(*one.response)
+        sound = image(one.pieces, one.at, other)
+        own = mixing.active_power(sound)
+        if own > 0:
+            gain = (power / own) ** 0.5 * 10 ** (one.level / 20)
+            total = total + np.float32(gain) * sound
+    return total
+
+
 class _Images(NamedTuple):
     """Images at the microphone, each (samples,); zeros where a sound is absent."""
 
@@ -104,18 +138,13 @@ def _images(
     pauses: list[tuple[int, int]] = []
     if trial.has_target or trial.its:
         dry, pauses = _dry_target(inventory, trial)
-        dry = _coloured(dry, trial, 0)
+        dry = _coloured(_in_turn(dry, trial.target_turn), trial, 0)
         target = mixing.convolve(dry, to_target)
     if trial.has_interferer:
-        speech = _read(inventory, trial.interference)
-        speech = mixing.place(speech, trial.interference_at, trial.samples)
-        interferer = mixing.convolve(_coloured(speech, trial, 1), to_interferer)
+        interferer = _interferer_image(inventory, trial, to_interferer)
     if trial.has_noise:
         noise = mixing.add_noises(
-            [
-                (cut_noise(inventory, n.noise, n.at, trial.samples, n.speed), n.level)
-                for n in trial.noises
-            ]
+            [(noise_part(inventory, n, trial.samples), n.level) for n in trial.noises]
         )
         noise = _coloured(noise, trial, 2)
         noise = noise if to_noise is None else mixing.convolve(noise, to_noise)
@@ -156,7 +185,46 @@ def _scale(signals: Signals, factor: float) -> Signals:
     return Signals(*(np.float32(factor) * x for x in signals))
 
 
-def render(inventory: Inventory, trial: Trial, target_response: str) -> Rendered:
+def _through_channel(trial: Trial, signals: Signals) -> Signals:
+    """Add transients, then send the mixture through its channel.
+
+    Only the mixture holds transients, clips, and is coded; the images are what the
+    channel's band leaves of them.
+    """
+    mixture = signals.mixture
+    if trial.transients:
+        rms = mixing.power(mixture) ** 0.5
+        mixture = mixture.copy()
+        for one in trial.transients:
+            sound = transient(one.kind, one.seed)[: trial.samples - one.at]
+            peak = np.float32(rms * 10 ** (one.level / 20))
+            mixture[one.at : one.at + len(sound)] += peak * sound
+        mixture = mixture.clip(-mixing.PEAK, mixing.PEAK)
+    signals = signals._replace(mixture=mixture)
+    if trial.telephone:
+        signals = Signals(*(band_limited(x) for x in signals))
+        signals = signals._replace(mixture=mu_law(signals.mixture))
+    return signals
+
+
+class Scene(NamedTuple):
+    """The images of a mixture, which a paired group of samples shares."""
+
+    images: _Images
+    pauses: list[tuple[int, int]]
+
+
+def render_scene(inventory: Inventory, trial: Trial) -> Scene:
+    """Render the images of a trial, before levels are set."""
+    return Scene(*_images(inventory, trial))
+
+
+def render(
+    inventory: Inventory,
+    trial: Trial,
+    target_response: str,
+    scene: Scene | None = None,
+) -> Rendered:
     """Render one sample, and its twin if it is an ITS sample.
 
     An ITS sample and its twin share every gain, so that the mixtures differ by the
@@ -168,8 +236,9 @@ def render(inventory: Inventory, trial: Trial, target_response: str) -> Rendered
         inventory: the split.
         trial: what was drawn.
         target_response: ``full`` or ``early``; the mixture has the full one anyway.
+        scene: its images, where they have been rendered for another of its group.
     """
-    images, pauses = _images(inventory, trial)
+    images, pauses = scene or render_scene(inventory, trial)
     whole = _with_target(images, target_response)
     without = _without_target(images, trial, target_response) if trial.its else None
     written = (*whole, *(without or ()))
@@ -177,8 +246,13 @@ def render(inventory: Inventory, trial: Trial, target_response: str) -> Rendered
     factor = mixing.level_gain(whole.mixture, trial.level, peak)
     whole = _scale(whole, factor)
     level = mixing.decibel(mixing.power(whole.mixture))
+    whole = _through_channel(trial, whole)
+    if trial.member == "interferer":
+        mixture, target, interferer = whole
+        return Rendered(Signals(mixture, interferer, target), None, level, [])
     if without is None:
         return Rendered(whole, None, level, pauses)
     if trial.its == "partial":
         pauses = [*pauses, (trial.gap_at, trial.gap)]
-    return Rendered(_scale(without, factor), whole, level, pauses)
+    without = _through_channel(trial, _scale(without, factor))
+    return Rendered(without, whole, level, pauses)
