@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,13 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.report.results import training_mix
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.dataset import (
-    check_disk,
-    draw,
-    set_sizes,
-    simulate,
-    simulate_sample,
-)
+from espnet_pse_kd.simulation.dataset import check_disk, set_sizes, simulate
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
-from espnet_pse_kd.simulation.noises import cut_noise
+from espnet_pse_kd.simulation.noises import cut_noise, shaped_noise
+from espnet_pse_kd.simulation.options import SimulationOptions
+from espnet_pse_kd.simulation.render import render
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
-from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
+from espnet_pse_kd.simulation.simulator import Simulator
 from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
@@ -43,10 +39,28 @@ from espnet_pse_kd.simulation.split import (
     make_sources,
     read_pieces,
 )
+from espnet_pse_kd.simulation.transients import KINDS, transient
 from espnet_pse_kd.simulation.validation import validate_set
 from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
 
-OPTIONS = SimulationOptions(clips_per_speaker=2, clip_seconds=(2.0, 3.0))
+OPTIONS = SimulationOptions(
+    clips_per_speaker=2,
+    clip_seconds=(2.0, 3.0),
+    clip_telephone=0.0,
+    train_sir=(-5.0, 10.0),
+    train_snr=(0.0, 15.0),
+    paired=0.0,
+    further_interferers=0.0,
+    turns=0.0,
+    short=0.0,
+    swapped_distances=0.0,
+    transients=0.0,
+    noise_free=0.0,
+    babble=0.0,
+    shaped_noise=0.0,
+    telephone=0.0,
+)
+"""Without any variation of the training samples."""
 ITS = {
     name: replace(OPTIONS, its=1.0, ts0=0, ts1=0, ts2=0, **{"drop_target": 0, name: 1})
     for name in ("drop_target", "swap_enrolment", "partial")
@@ -81,10 +95,22 @@ def dump(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_arguments(options: SimulationOptions) -> list[str]:
+    """The options as the command takes them."""
+    words: list[str] = []
+    for name, value in asdict(options).items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name}", *map(str, values)]
+    return words
+
+
 def sample(data: Path, set_name: str, index: int, options: SimulationOptions) -> tuple:
-    inventory = load_inventory(data / set_name.split("_")[0])
-    clips = plan_clips(inventory, options, 5)
-    return simulate_sample(inventory, clips, options, 5, set_name, index)
+    return simulator(data, options, set_name.split("_")[0]).sample(set_name, index)
+
+
+def simulator(data: Path, options: SimulationOptions, split: str) -> Simulator:
+    """Of the recorded voices alone."""
+    return Simulator(load_inventory(data / split), options, 5, split)
 
 
 def records(folder: Path) -> list[dict]:
@@ -112,8 +138,8 @@ def test_sir_snr_and_level_are_as_asked(
         ts0=0,
         ts1=0,
         its=0,
-        sir=(sir, sir),
-        snr=(snr, snr),
+        train_sir=(sir, sir),
+        train_snr=(snr, snr),
         level=(level, level),
     )
     trial, rendered = sample(data, "train", index, options)
@@ -206,12 +232,9 @@ def test_pauses_are_silent(data: Path) -> None:
 
 
 def test_scored_sets_are_paired_and_balanced(data: Path) -> None:
-    inventory = load_inventory(data / "test")
-    clips = plan_clips(inventory, OPTIONS, 5)
-    drawn = {
-        k: [draw(inventory, clips, OPTIONS, 5, f"test_ts{k}", i) for i in range(16)]
-        for k in range(4)
-    }
+    made = simulator(data, OPTIONS, "test")
+    inventory = made.inventory
+    drawn = {k: [made.draw(f"test_ts{k}", i) for i in range(16)] for k in range(4)}
     for four in zip(*drawn.values()):
         assert (
             len(
@@ -235,9 +258,8 @@ def test_speakers_and_clips_of_a_sample_are_admissible(
     data: Path, index: int, name: str
 ) -> None:
     options = replace(ITS[name], its=0.5, ts2=0.5)
-    inventory = load_inventory(data / "train")
-    clips = plan_clips(inventory, options, 5)
-    trial = draw(inventory, clips, options, 5, "train", index)
+    made = simulator(data, options, "train")
+    clips, trial = made.clips, made.draw("train", index)
     assert trial.interferer not in (trial.target, trial.speaker)
     cut_from = {c.cid: c for of_speaker in clips.values() for c in of_speaker}
     clip = cut_from[trial.enroll_clip]
@@ -336,12 +358,11 @@ def test_another_speed_is_another_voice_of_the_same_person(
 
 
 def test_nobody_interferes_with_himself_at_another_speed(data: Path) -> None:
-    inventory = load_inventory(data / "train", SimulationOptions().voices)
-    clips = plan_clips(inventory, OPTIONS, 5)
-    persons, options = inventory.persons, replace(OPTIONS, swap_enrolment=0.5)
-    speeds = set()
+    options = replace(OPTIONS, swap_enrolment=0.5)
+    made = Simulator.open(data, "train", options, 5)
+    persons, speeds = made.inventory.persons, set()
     for index in range(200):
-        trial = draw_training(inventory, clips, options, 5, "train", index)
+        trial = made.draw("train", index)
         assert persons[trial.speaker] != persons[trial.interferer]
         if trial.its == "swap_enrolment":
             present = (persons[trial.speaker], persons[trial.interferer])
@@ -582,7 +603,7 @@ def test_killed_runs_resume_bit_by_bit(data: Path, dump: Path, tmp_path: Path) -
     arguments = [
         *("--data_dir", str(data), "--dump_dir", str(tmp_path), "--seed", "5"),
         *("--train", "12", "--dev", "4", "--test", "4", "--nj", "1"),
-        *("--clips_per_speaker", "2", "--clip_seconds", "2.0", "3.0"),
+        *as_arguments(OPTIONS),
         *("--its_variants", "0.5", "partial", "swap_enrolment"),
     ]
     target = tmp_path / "raw"
@@ -650,6 +671,134 @@ def test_silent_stretch_is_an_error(data: Path, tmp_path: Path) -> None:
     inventory = replace(base, wavs=dict.fromkeys(base.wavs, str(tmp_path / "zero.wav")))
     clips = plan_clips(inventory, OPTIONS, 5)
     with pytest.raises(UserError, match="zero.wav: silent over a whole"):
-        simulate_sample(inventory, clips, OPTIONS, 5, "test_ts2", 0)
+        Simulator(inventory, OPTIONS, 5, "test").sample("test_ts2", 0)
     with pytest.raises(UserError, match="zero.wav: silent over a whole"):
         render_clip(inventory, next(iter(clips.values()))[0], OPTIONS, 5)
+
+
+# Variations of training samples
+
+
+def only(**shares: object) -> SimulationOptions:
+    """Samples of two voices and noise with one variation."""
+    return replace(OPTIONS, its=0, ts0=0, ts1=0, **shares)
+
+
+def test_transients_are_in_the_mixture_alone(data: Path) -> None:
+    louder = 0
+    for index in range(6):
+        _, before = sample(data, "train", index, only())
+        options = only(transients=1.0, transient_level=(20.0, 40.0))
+        trial, after = sample(data, "train", index, options)
+        assert trial.transients
+        assert np.array_equal(before.signals.target, after.signals.target)
+        assert np.array_equal(before.signals.interferer, after.signals.interferer)
+        change = after.signals.mixture - before.signals.mixture
+        first = min(one.at for one in trial.transients)
+        assert not change[:first].any() and change[first:].any()
+        assert np.abs(after.signals.mixture).max() <= mixing.PEAK + 1e-6
+        louder += np.abs(after.signals.mixture).max() > 2 * before.signals.mixture.max()
+    assert louder
+
+
+def test_transients_are_short_and_differ() -> None:
+    waves = [transient(kind, seed) for kind in KINDS for seed in range(20)]
+    assert all(np.abs(w).max() == pytest.approx(1, abs=1e-6) for w in waves)
+    for wave in waves:
+        energy = np.cumsum(np.square(wave, dtype=np.float64))
+        assert np.searchsorted(energy, 0.9 * energy[-1]) < 0.12 * 16000
+    assert len({w.tobytes() for w in waves}) == len(waves)
+
+
+def test_a_telephone_leaves_its_band_and_shifts_nothing(data: Path) -> None:
+    trial, before = sample(data, "train", 2, only())
+    trial, after = sample(data, "train", 2, only(telephone=1.0))
+    assert trial.telephone
+    for kind, (wide, narrow) in enumerate(zip(before.signals, after.signals)):
+        spectrum = np.abs(np.fft.rfft(narrow)) ** 2
+        hertz = np.fft.rfftfreq(len(narrow), 1 / 16000)
+        outside = (hertz < 150) | (hertz > 3700)
+        # The mixture is coded: its quantisation noise is white.
+        assert spectrum[outside].sum() < (1e-2 if kind == 0 else 1e-5) * spectrum.sum()
+        size = 2 * len(wide)
+        lags = np.fft.irfft(np.fft.rfft(wide, size).conj() * np.fft.rfft(narrow, size))
+        assert int(lags.argmax()) == 0
+
+
+def test_voices_take_turns(data: Path) -> None:
+    for index in range(6):
+        trial, rendered = sample(data, "train", index, only(turns=1.0, dry_share=1.0))
+        for image, (start, length) in (
+            (rendered.signals.target, trial.target_turn),
+            (rendered.signals.interferer, trial.interferer_turn),
+        ):
+            outside = image.copy()
+            outside[start : start + length + LEAD + 1] = 0
+            assert np.abs(outside).max() < 1e-5 * np.abs(image).max()
+        begins = sorted((trial.target_turn[0], trial.interferer_turn[0]))
+        assert begins[0] == 0 < begins[1]
+
+
+def test_short_utterances(data: Path) -> None:
+    for index in range(6):
+        trial, rendered = sample(data, "train", index, only(short=1.0, dry_share=1.0))
+        image = np.abs(rendered.signals.target)
+        heard = np.flatnonzero(image > 1e-4 * image.max())
+        assert 0.1 < (heard[-1] - heard[0]) / 16000 <= 1.01
+
+
+def test_swapped_distances_exchange_the_responses(data: Path) -> None:
+    options = only(measured_share=0.0)
+    plain, _ = sample(data, "train", 1, options)
+    trial, _ = sample(data, "train", 1, replace(options, swapped_distances=1.0))
+    near, far, noise = plain.responses
+    assert trial.responses == (far, near, noise)
+
+
+def test_further_interferers_are_other_people_and_are_heard(data: Path) -> None:
+    seen = 0
+    for index in range(12):
+        options = only(further_interferers=0.7)
+        made = simulator(data, options, "train")
+        trial, rendered = made.sample("train", index)
+        names = [trial.speaker, trial.interferer, *(one.speaker for one in trial.more)]
+        persons = [made.inventory.persons[name] for name in names]
+        assert len(set(persons)) == len(persons) <= 4
+        power = mixing.active_power(rendered.signals.target)
+        interferers = mixing.active_power(rendered.signals.interferer)
+        assert mixing.decibel(power / interferers) == pytest.approx(trial.sir, abs=0.1)
+        alone = render(made.inventory, replace(trial, more=()), "full").signals
+        changed = not np.allclose(alone.interferer, rendered.signals.interferer)
+        assert changed == bool(trial.more)
+        seen += bool(trial.more)
+    assert seen
+
+
+@pytest.mark.parametrize("name", ["babble", "shaped_noise"])
+def test_made_noises_keep_the_ratio(data: Path, name: str) -> None:
+    for index in range(3):
+        trial, rendered = sample(data, "train", index, only(**{name: 1.0}))
+        assert trial.noises[0].noise.startswith("*")
+        mixture, target, interferer = (x.astype(float) for x in rendered.signals)
+        noise = mixture - target - interferer
+        ratio = mixing.active_power(target) / mixing.power(noise)
+        assert mixing.decibel(ratio) == pytest.approx(trial.snr, abs=0.1)
+
+
+def test_shaped_noises_differ_in_spectrum() -> None:
+    spectra = []
+    for seed in range(4):
+        noise = shaped_noise(seed, 32000)
+        assert np.isfinite(noise).all() and 0.05 < noise.std() < 0.2
+        power = np.abs(np.fft.rfft(noise)) ** 2
+        spectra.append(
+            10 * np.log10(power.reshape(-1)[1:16001].reshape(10, -1).mean(1))
+        )
+    apart = np.abs(np.diff(np.array(spectra), axis=0)).max(1)
+    assert (apart > 5).all()
+
+
+def test_a_sample_without_noise(data: Path) -> None:
+    _, rendered = sample(data, "train", 1, only(noise_free=1.0))
+    mixture, target, interferer = rendered.signals
+    assert np.allclose(mixture, target + interferer, atol=1e-6)

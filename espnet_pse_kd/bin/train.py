@@ -149,9 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     methods = select(read_methods(*args.methods_tables), args.methods)
     sets = [args.valid_set] if plan.samples else [args.train_set, args.valid_set]
     for method in methods:
-        for name in (
-            (args.valid_set,) if plan.samples else (args.train_set, args.valid_set)
-        ):
+        for name in sets:
             folder = args.dumpdir / "raw" / its_set(name, method.its)
             if not folder.is_dir():
                 variant = "" if isinstance(method.its, bool) else method.its

@@ -66,8 +66,8 @@ def training_mix(options: Mapping[str, Any]) -> str:
     ranges = [
         f"{title} {options[name][0]:g}..{options[name][1]:g} {unit}"
         for title, name, unit in (
-            ("SNR", "snr", "dB"),
-            ("SIR", "sir", "dB"),
+            ("SNR", "train_snr", "dB"),
+            ("SIR", "train_sir", "dB"),
             ("level", "level", "dBFS"),
         )
     ]
