@@ -46,6 +46,8 @@ from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
 OPTIONS = SimulationOptions(
     clips_per_speaker=2,
     clip_seconds=(2.0, 3.0),
+    ts1=0.25,
+    ts2=0.45,
     clip_telephone=0.0,
     train_sir=(-5.0, 10.0),
     train_snr=(0.0, 15.0),
@@ -535,6 +537,9 @@ def test_the_training_mix_can_be_told_afterwards(dump: Path) -> None:
     assert (
         "noise at speeds 0.7..1.4; a second noise in 30 %; equalizers of +-6 dB; 12 "
         "samples" in training_mix(options | more)
+    )
+    assert "50 % in groups of one mixture; transients in 20 %; 12" in training_mix(
+        options | {"paired": 0.5, "transients": 0.2}
     )
 
 

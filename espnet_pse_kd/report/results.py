@@ -56,6 +56,23 @@ def _version(package: str) -> str:
         return DASH
 
 
+_VARIATIONS = {
+    "paired": "{:.0f} % in groups of one mixture",
+    "further_interferers": "a further interferer in {:.0f} %",
+    "turns": "turn-taking in {:.0f} %",
+    "short": "short utterances in {:.0f} %",
+    "swapped_distances": "distances swapped in {:.0f} %",
+    "transients": "transients in {:.0f} %",
+    "noise_free": "two voices without noise in {:.0f} %",
+    "babble": "babble in {:.0f} %",
+    "shaped_noise": "synthesized noise in {:.0f} %",
+    "telephone": "telephone band in {:.0f} %",
+    "second_noise": "a second noise in {:.0f} %",
+    "dry_share": "no room in {:.0f} %",
+}
+"""Shares of `SimulationOptions` that vary training samples, as text."""
+
+
 def training_mix(options: Mapping[str, Any]) -> str:
     """The training mix in one line, from what stage 2 left in ``simulation.json``."""
     if not options:
@@ -79,12 +96,11 @@ def training_mix(options: Mapping[str, Any]) -> str:
     if options.get("noise_speed", [1, 1]) != [1, 1]:
         slow, fast = options["noise_speed"]
         augmentation += f"noise at speeds {slow:g}..{fast:g}; "
-    if options.get("second_noise"):
-        augmentation += f"a second noise in {100 * options['second_noise']:.0f} %; "
+    for name, text in _VARIATIONS.items():
+        if share := options.get(name):
+            augmentation += text.format(100 * share) + "; "
     if options.get("equalizer"):
         augmentation += f"equalizers of +-{options['equalizer']:g} dB; "
-    if options.get("dry_share"):
-        augmentation += f"no room in {100 * options['dry_share']:.0f} %; "
     return (
         f"{', '.join(shares)} (b1: ITS share goes to TS2), {', '.join(ranges)}; "
         f"speech at {voices}; {augmentation}"
