@@ -23,6 +23,7 @@ from espnet2.tasks.enh import criterion_choices
 from espnet2.tasks.enh_tse import extractor_choices
 from torch import Tensor, nn
 
+from espnet_pse_kd.activity import TSS, activity
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
 from espnet_pse_kd.bin import enhance, score_teacher
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, sample_generator
@@ -40,9 +41,10 @@ from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel, _auc
 from espnet_pse_kd.espnet.tasks import PersonalVADTask, PSETask, load_teacher
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.losses import LossSignals
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.recipe import enhancement, packing
-from espnet_pse_kd.stft import num_frames
+from espnet_pse_kd.stft import HOP, num_frames
 
 N = 12800
 E3NET = {"filters": 16, "bottleneck": 16, "hidden": 16, "width": 8, "blocks": 1}
@@ -271,7 +273,7 @@ def test_weights_come_from_the_teacher_and_not_from_labels():
     model, data = build_model(Gate("soft")), batch()
     arguments = (
         data["speech_mix"],
-        data["speech_ref1"],
+        activity(data["speech_ref1"]),
         data["interf_ref1"],
         data["speech_mix_lengths"],
         data["enroll_ref1"][:, 0],
@@ -292,6 +294,95 @@ def test_weights_come_from_the_teacher_and_not_from_labels():
         changed[index] = changed[index].flip(-1)
         moved = model.frame_weights(*changed).weights
         assert (moved != seen[1].weights)[gated].any(), index
+
+
+class TimedTeacher(ESPnetPVADModel):
+    """A teacher that hears the target from one time to another, in seconds."""
+
+    def __init__(self, start: float, end: float) -> None:
+        super().__init__(PersonalVAD(**PVAD))
+        self.start, self.end = start, end
+
+    def posterior(self, mixture, enrolment, window_vectors=None, lengths=None):
+        time = torch.arange(num_frames(mixture.shape[1], self.hop)) * self.hop / 16000
+        heard = ((time >= self.start) & (time <= self.end)).float()
+        rows = torch.stack([(1 - heard) / 2, (1 - heard) / 2, heard], -1)
+        return rows.expand(len(mixture), -1, -1)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.2, 0.4), (0.5, 0.62), (0.0, 0.1)])
+def test_a_teacher_closes_the_loss_frames_of_its_own_time(start: float, end: float):
+    """Exactly those whose centres lie there: no shift, and no other time scale."""
+    model = build_model(Gate(mode="hard", theta=0.5, scope="all"))
+    model.set_teacher(TimedTeacher(start, end))
+    samples = 16000
+    silent, noisy = torch.zeros(1, samples), noise(1, samples)
+    gating = model.frame_weights(
+        noisy,
+        activity(silent),
+        noisy,
+        torch.tensor([samples]),
+        unit(1, 256),
+        None,
+    )
+    centres = torch.arange(gating.weights.shape[1]) * HOP / 16000
+    closed = gating.weights[0] == 0
+    inside = (centres >= start) & (centres <= end)
+    near = (centres - start).abs().minimum((centres - end).abs()) <= 0.0051
+    assert closed.any() and not closed.all()
+    assert torch.equal(closed | near, inside | near)
+
+
+def burst(start: float, end: float, samples: int = 16000) -> Tensor:
+    """Noise from one time to another, in seconds: (1, samples)."""
+    wave = torch.zeros(1, samples)
+    first, last = round(start * 16000), round(end * 16000)
+    wave[:, first:last] = 0.1 * noise(1, last - first)
+    return wave
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.3, 0.6), (0.1, 0.25)])
+def test_gated_frames_leave_a_margin_around_the_target(start: float, end: float):
+    """Two loss frames on each side of its activity stay as they are."""
+    model = build_model(Gate(mode="hard", theta=0.5, scope="all"))
+    model.set_teacher(TimedTeacher(0.0, 2.0))
+    target, interferer = burst(start, end), noise(1, 16000)
+    gating = model.frame_weights(
+        target + interferer,
+        activity(target),
+        interferer,
+        torch.tensor([16000]),
+        unit(1, 256),
+        None,
+    )
+    active = activity(target)[0].nonzero().flatten()
+    first, last = int(active[0]), int(active[-1])
+    kept = (gating.weights[0] == 1).nonzero().flatten()
+    assert kept.tolist() == list(range(first - 2, last + 3))
+    assert first * HOP / 16000 == pytest.approx(start, abs=0.02)
+    assert last * HOP / 16000 == pytest.approx(end, abs=0.02)
+
+
+def test_r_log_spares_the_margin_around_the_target():
+    target = burst(0.3, 0.6)
+    criterion = CRITERIONS["r_log"]()
+    estimate = (0.01 * noise(1, 16000)).requires_grad_()
+    context = LossContext(LossSignals(target, estimate, target + 0.1 * noise(1, 16000)))
+    criterion(target, estimate, context).sum().backward()
+    moved = estimate.grad[0].abs() > 0
+    spared = slice(round(0.28 * 16000), round(0.61 * 16000))
+    assert not moved[spared].any() and moved[: round(0.2 * 16000)].any()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.3, 0.7), (0.55, 0.9)])
+def test_labels_of_the_personal_vad_are_the_activity_at_its_own_frames(start, end):
+    model = ESPnetPVADModel(PersonalVAD(**PVAD))
+    labels = model.labels(burst(start, end), burst(0.0, 1.0), torch.tensor([16000]))[0]
+    time = torch.arange(len(labels)) * model.hop / 16000
+    speaks = labels == TSS
+    # The labels are widened by 32 ms on each side, and frames are 32 ms long.
+    assert speaks[(time > start) & (time < end)].all()
+    assert not speaks[(time < start - 0.06) | (time > end + 0.06)].any()
 
 
 def test_gate_rests_in_validation():
@@ -385,7 +476,7 @@ def test_r_log_of_the_error_keeps_what_the_target_whispers():
         losses = [r_log(target, gain * target).item() for gain in (0.0, 0.5, 1.0)]
         penalties[of] = losses
         silent = torch.zeros_like(target)
-        context = LossContext(target)
+        context = LossContext(LossSignals(silent, target, target))
         penalties[f"{of}, silent"] = [r_log(silent, target, context).item()]
     muted, halved, kept = penalties["estimate"]
     assert muted < halved < kept
@@ -851,6 +942,49 @@ def test_packed_teacher_is_the_teacher(teacher, tmp_path):
     data = batch()
     arguments = (data["speech_mix"], data["enroll_ref1"][:, 0], data["window_vectors"])
     assert torch.equal(packed_model.posterior(*arguments), own.posterior(*arguments))
+
+
+def test_criterions_enter_when_their_schedule_says():
+    solver = GatedSolver(CRITERIONS["plcpa"](), weight=1.0, start=0.5, ramp=0.2)
+    parts = [solver.presence(progress) for progress in (0.0, 0.5, 0.6, 0.7, 1.0)]
+    assert parts == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
+    data = batch()
+    target, mixture = data["speech_ref1"], data["speech_mix"]
+    signals = LossSignals(target, mixture, mixture)
+    losses = [
+        solver([target], [mixture], {CONTEXT: LossContext(signals, progress=done)})[0]
+        for done in (0.0, 0.6, 1.0)
+    ]
+    assert losses[0] == 0 and losses[1] == pytest.approx(0.5 * losses[2].item())
+    with pytest.raises(UserError, match="start 1.5"):
+        GatedSolver(CRITERIONS["plcpa"](), start=1.5)
+
+
+def test_what_is_saved_is_the_average_and_what_is_trained_goes_on(
+    dump, teacher, tmp_path
+):
+    """Two epochs at once and one after the other, with averaging, end alike."""
+    averaging = {"optim": "muon", "optim_conf": {"lr": 2e-3, "average": 0.9}}
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    PSETask.main(cmd=pse_options(dump, once, max_epoch=2, **averaging))
+    PSETask.main(cmd=pse_options(dump, twice, max_epoch=1, **averaging))
+    PSETask.main(cmd=pse_options(dump, twice, max_epoch=2, **averaging))
+    assert_same_parameters(once / "2epoch.pth", twice / "2epoch.pth")
+    states = torch.load(once / "checkpoint.pth", weights_only=True)
+    optimizer = states["optimizers"][0]
+    assert all(group["averaged"] for group in optimizer["param_groups"])
+    latest = torch.cat([s["average"].flatten() for s in optimizer["state"].values()])
+    saved = torch.cat([p.flatten() for p in states["model"].values()])
+    # While the model holds the average, the optimizer holds the latest parameters.
+    assert torch.isin(latest, saved).float().mean() < 0.05
+
+
+def test_a_checkpoint_of_an_older_front_end_is_refused_in_one_line(student, tmp_path):
+    state = torch.load(student / "valid.loss.best.pth", weights_only=True)
+    old = {k: v for k, v in state.items() if "speaker_input" not in k}
+    torch.save(old, tmp_path / "old.pth")
+    with pytest.raises(UserError, match="before 0.2.*train it again"):
+        load_student(student / "config.yaml", tmp_path / "old.pth")
 
 
 def test_foreign_parameters_are_refused(student, teacher):

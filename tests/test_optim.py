@@ -111,3 +111,56 @@ def test_only_vectors_or_only_matrices():
 def test_no_parameters():
     with pytest.raises(ValueError, match="empty parameter list"):
         MuonAdamW([])
+
+
+def averaging() -> tuple[Net, MuonAdamW]:
+    torch.manual_seed(0)
+    net = Net()
+    return net, MuonAdamW(net.parameters(), lr=0.01, average=0.9)
+
+
+def values(net: nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def test_average_is_the_loop_and_leaves_the_training_alone():
+    net, optimizer = averaging()
+    plain, alone = seeded()
+    expected = None
+    for step in range(1, 8):
+        train(net, optimizer, 1)
+        train(plain, alone, 1)
+        latest = values(plain)
+        decay = min(0.9, step / (step + 100))
+        if expected is None:
+            expected = latest
+        expected = [decay * e + (1 - decay) * v for e, v in zip(expected, latest)]
+        optimizer.use_average()
+        for found, wanted in zip(net.parameters(), expected):
+            torch.testing.assert_close(found, wanted)
+        optimizer.use_average()  # twice is once
+        optimizer.use_latest()
+        for found, wanted in zip(net.parameters(), latest):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_average_survives_a_checkpoint():
+    net, optimizer = averaging()
+    train(net, optimizer, 3)
+    optimizer.use_average()
+    saved = copy.deepcopy((net.state_dict(), optimizer.state_dict()))
+    other, resumed = averaging()
+    other.load_state_dict(saved[0])
+    resumed.load_state_dict(saved[1])
+    for pair in ((net, optimizer), (other, resumed)):
+        pair[1].use_latest()
+        train(*pair, 3)
+        pair[1].use_average()
+    for one, two in zip(net.parameters(), other.parameters()):
+        torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0])
+def test_average_is_checked(average):
+    with pytest.raises(ValueError, match="average must be"):
+        MuonAdamW(Net().parameters(), average=average)

@@ -312,7 +312,8 @@ def _adopt_statistics(extractor: AbsExtractor, args: argparse.Namespace) -> None
         extractor.adopt_statistics()
     elif getattr(extractor, "use_spk_emb", False):
         layer = extractor.auxiliary_net  # Conv1d of kernel size 1
-        name = encoder_of(Path(args.train_enroll_vectors).parent)
+        vectors = getattr(args, "train_enroll_vectors", None)
+        name = encoder_of(Path(vectors).parent) if vectors else None
         mean, scale = statistics(name or "", layer.in_channels)
         with torch.no_grad():
             layer.weight.mul_(scale)
