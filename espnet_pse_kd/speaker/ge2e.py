@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.runtime.features import LEVEL_DBFS
 from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES, piece_starts
 from espnet_pse_kd.speaker import OFFLINE_NAMES
@@ -98,7 +98,7 @@ class GE2E(SpeakerEncoder):
         self.name = name
         weights = WEIGHTS[name]
         if not weights.is_file():
-            raise UserError(f"{weights}: no such file; reinstall espnet_pse_kd")
+            raise UserError(f"{weights}: no such file; {how_to_install()}")
         network = GE2ENetwork()
         network.load_published(load_file(weights))
         self._network = network.eval().requires_grad_(False)
