@@ -28,8 +28,8 @@ findings:
 
 speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \
-	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder $(ENCODER) && \
-	cp egs2_recipe/exp/speaker_encoder/ge2e_robust.safetensors espnet_pse_kd/speaker/
+	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder \
+	--onnx espnet_pse_kd/weights/speaker_encoder.onnx $(ENCODER)
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
