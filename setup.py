@@ -20,8 +20,8 @@ TRAIN = [
     "torchaudio>=2.11",
     "scipy>=1.13",
     "safetensors>=0.4",
-    "sentencepiece>=0.2",
-    "pyyaml>=6",
+    "sentencepiece>=0.2.1",  # what espnet 202609 asks for
+    "pyyaml>=6.0.1",  # 6.0 cannot be built any more
     # espnet2.enh imports it, but only espnet[enh] declares it (and ci_sdr with it,
     # which pip 26.3 refuses).
     "fast-bss-eval>=0.1.3",

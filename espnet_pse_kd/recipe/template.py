@@ -16,10 +16,7 @@ PACKAGED = Path(__file__).with_name("egs2")
 PYTHON = ".python"
 """File of a written recipe: the interpreter whose package wrote it, for path.sh."""
 _SOURCES = ("egs2_recipe/*.sh", "egs2_recipe/utils/*", "conf/**/*", "local/**/*")
-_OF_CHECKOUTS = ("setup_env.sh", "make_weights.sh", "mini_libri", "*_mini_libri.sh")
-_RESEARCH = ("convert_*", "score_*", "select_*")
-_NO_FILES = ("__pycache__", ".*", "*~", "*.pyc")
-_LEFT_OUT = (*_OF_CHECKOUTS, *_RESEARCH, *_NO_FILES)
+_LEFT_OUT = ("setup_env.sh", "__pycache__", ".*", "*~")  # the first makes a .venv
 
 
 def checkout_files(top: Path) -> dict[str, Path]:
