@@ -1,4 +1,6 @@
-# make test: the tests.  make check: linters and types.  make bench: speed, beside other
+# make test: the tests; options of pytest in TEST, e.g. TEST=--cov.  make check: linters
+# and types.  make package-check: sdist and wheel, built, installed into environments of
+# their own and used there (15 minutes, package index).  make bench: speed, beside other
 # projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
 # the kept scores; options in FINDINGS.  make speaker_encoder: the package's ge2e_robust,
 # from what stages 1 and 2 of the recipe have written.  All make the environment if need be.
@@ -6,19 +8,23 @@
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check bench findings speaker_encoder format env clean
+.PHONY: test check package-check bench findings speaker_encoder format env clean
 
 env:
 	@local/setup_env.sh
 
 test:
 	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
-	"$$python" -m pytest -n auto --maxprocesses 4 --dist loadfile
+	"$$python" -m pytest -n auto --maxprocesses 4 --dist loadfile $(TEST)
 
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
 	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" && \
 	"$$bin/shellcheck" -x $(SCRIPTS)
+
+package-check:
+	@python=$$(local/setup_env.sh) && "$$python" -m pytest -m 'dev or not dev' \
+	tests/test_package.py $(TEST)
 
 bench:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
@@ -28,8 +34,8 @@ findings:
 
 speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \
-	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder $(ENCODER) && \
-	cp egs2_recipe/exp/speaker_encoder/ge2e_robust.safetensors espnet_pse_kd/speaker/
+	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder \
+	--onnx espnet_pse_kd/weights/speaker_encoder.onnx $(ENCODER)
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

@@ -15,6 +15,11 @@ die() {
     exit 2
 }
 SECONDS=0
+# In a checkout these are links, which a plain copy of the folder leaves behind.
+for _needed in conf/methods.yaml local/data.sh utils/parse_options.sh; do
+    [ -f "${_needed}" ] ||
+        die "${_needed}: missing in ${PWD}; write the whole recipe with pse-kd recipe DIR"
+done
 
 # General
 stage=1

@@ -20,6 +20,16 @@ class UserError(ValueError):
     """
 
 
+def how_to_install(extra: str = "") -> str:
+    """How to install the package, with what an ``extra`` of setup.py brings.
+
+    The only place that says so: the package is on no index yet, so that its name there
+    would be somebody else's.
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"from a checkout: pip install {what}"
+
+
 @contextmanager
 def named_files() -> Iterator[None]:
     """An `OSError` that names a file becomes a `UserError`.

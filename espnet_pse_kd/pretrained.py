@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_pse_kd import __version__
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
 WEIGHTS = Path(__file__).with_name("weights")
 """The package's own weights; may be missing in a checkout that has not made them."""
@@ -118,8 +118,8 @@ def _exported(source: Path) -> Path:
         from espnet_pse_kd.speaker import OFFLINE_NAMES
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{source}: a PyTorch network, but {error.name} is not installed; run: "
-            "pip install 'espnet_pse_kd[train]'"
+            f"{source}: a PyTorch network, but {error.name} is not installed; "
+            f"{how_to_install('train')}"
         ) from None
     # It may be another than the package's.
     network, info = load_student(source)

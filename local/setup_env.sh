@@ -10,7 +10,8 @@
 # setup.py and of the checkout's path: without it an install is unfinished.
 #
 # Environment variables: UV_DEFAULT_INDEX (package index; default: pip's own setting),
-# PSE_KD_TORCH=default (do not look for CPU builds of torch).
+# PSE_KD_TORCH=default (do not look for CPU builds of torch), PSE_KD_PYTHON (interpreter
+# of .venv; an active environment is passed over then).
 
 set -euo pipefail
 
@@ -48,6 +49,7 @@ runs() {
 
 active_python() {
     local candidate
+    [ -z "${PSE_KD_PYTHON:-}" ] || return 1
     for candidate in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
         [ -n "${candidate}" ] && [ "${candidate}" != "${venv}" ] || continue
         if has_package "${candidate}/bin/python"; then
@@ -68,6 +70,22 @@ stamp() {
     { cat "${top}/setup.py" && echo "${top}"; } | sha256sum | cut -d' ' -f1
 }
 
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+# The interpreter that is asked for must be one that .venv can have, and has.
+check_wish() {
+    local wish=${PSE_KD_PYTHON:-} found
+    [ -n "${wish}" ] || return 0
+    runs "${wish}" ||
+        die "PSE_KD_PYTHON=${wish}: it is no Python 3.12 or 3.13; correct or unset it"
+    found=$(version_of "${venv}/bin/python") || return 0 # it is made, or made anew
+    [ "${found}" = "$(version_of "${wish}")" ] ||
+        die "PSE_KD_PYTHON=${wish}: ${venv} has Python ${found}; remove the folder and" \
+            "run the same command again"
+}
+
 is_ready() {
     [ -x "${venv}/bin/python" ] && [ "$(cat "${venv}/.ready" 2>/dev/null)" = "$(stamp)" ]
 }
@@ -80,6 +98,10 @@ python_candidates() {
 
 find_python() {
     local candidate
+    if [ -n "${PSE_KD_PYTHON:-}" ]; then
+        command -v "${PSE_KD_PYTHON}"
+        return
+    fi
     while read -r candidate; do
         if command -v "${candidate}" >/dev/null && runs "${candidate}"; then
             command -v "${candidate}"
@@ -192,6 +214,7 @@ install() {
 }
 
 main() {
+    check_wish
     if active_python; then
         return
     fi

@@ -1191,7 +1191,7 @@ def test_live_without_devices(
     run = ("live", "--profile", me)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert pse_kd(*run, model=weights) == 2
-    assert "pip install 'espnet_pse_kd[live]'" in error_of(capsys)
+    assert "pip install '.[live]'" in error_of(capsys)
     assert pse_kd("info", model=weights) == 0  # shows the reason instead
     assert "sounddevice is not installed" in capsys.readouterr().out
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import exported
 import numpy as np
 import pytest
 import soundfile as sf
@@ -14,6 +15,7 @@ from espnet_pse_kd.bin import finetune_speaker_encoder
 from espnet_pse_kd.enrolment_vectors import CLIP_TABLES
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.pretrained import SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.recipe import finetune_encoder
 from espnet_pse_kd.recipe.finetune_encoder import (
     Batches,
@@ -21,9 +23,11 @@ from espnet_pse_kd.recipe.finetune_encoder import (
     Options,
     finetune,
 )
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.simulation.voices import Voice, person_of
-from espnet_pse_kd.speaker import load_speaker_encoder
+from espnet_pse_kd.speaker import ge2e, load_speaker_encoder
 from espnet_pse_kd.speaker.ge2e import GE2E, GE2ENetwork
+from espnet_pse_kd.speaker.weights import read_weights
 
 PITCHES = {"ann": 90, "sp1.1-ann": 99, "bob": 130, "cy": 180, "di": 240}
 SILENT = "eve"
@@ -186,6 +190,31 @@ def test_the_packages_own() -> None:
     assert 0.2 < float(a @ b) < 0.999
 
 
+def test_torch_and_the_light_runtime_read_one_file() -> None:
+    own = load_speaker_encoder("ge2e_robust")
+    light = OnnxSpeakerEncoder(WEIGHTS / SPEAKER_ENCODER)
+    wave = voice(2.0, 150)
+    assert light.name == own.name
+    np.testing.assert_allclose(light.embed(wave.numpy()), own.embed(wave), atol=1e-5)
+
+
+def test_published_weights_survive_export_to_the_bit() -> None:
+    """They need 32 bits, unlike the package's own."""
+    kept = read_weights(ge2e.WEIGHTS["ge2e"])
+    exported_ones = read_weights(exported.speaker_encoder())
+    assert kept.keys() == exported_ones.keys()
+    for name, tensor in kept.items():
+        assert torch.equal(tensor, exported_ones[name]), name
+
+
+def test_unreadable_weights_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes((WEIGHTS / SPEAKER_ENCODER).read_bytes()[:-100])
+    for path in (broken, tmp_path / "none.onnx", tmp_path / "none.safetensors"):
+        with pytest.raises(UserError, match=path.name):
+            GE2E("ge2e_robust", path)
+
+
 def test_it_resumes_where_it_was_interrupted(
     pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,10 +255,14 @@ def test_it_learns_to_tell_the_persons_apart(pairs) -> None:
 def test_command(
     dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = f"--dump_dir {dump} --valid_set train --steps 2 --batch 3 --output"
+    onnx = tmp_path / "encoder.onnx"
+    arguments = f"--dump_dir {dump} --valid_set train --onnx {onnx}"
+    arguments += " --steps 2 --batch 3 --output"
     finetune_speaker_encoder.main([*arguments.split(), str(tmp_path)])
     assert capsys.readouterr().out.splitlines()[-1] == str(
         tmp_path / finetune_encoder.WEIGHTS
     )
+    assert OnnxSpeakerEncoder(onnx).name == "ge2e_robust"
+    assert onnx.stat().st_size < 3e6  # 16 bits, as the weights in safetensors
     assert (tmp_path / "record.json").is_file()
     assert "valid_loss" in (tmp_path / "log.jsonl").read_text()

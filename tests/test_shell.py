@@ -242,11 +242,12 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def set_up(checkout: Path) -> subprocess.CompletedProcess:
+def set_up(checkout: Path, **variables: str) -> subprocess.CompletedProcess:
     environment = {
         "PATH": f"{checkout}/bin:/usr/bin:/bin",
         "HOME": str(checkout),
         "PSE_KD_TORCH": "default",
+        **variables,
     }
     return subprocess.run(
         [checkout / "top/local/setup_env.sh"],
@@ -270,6 +271,44 @@ def test_set_up_installs_once_and_again_when_setup_py_changes(checkout):
     (checkout / "top/setup.py").write_text("# changed")
     assert set_up(checkout).returncode == 0
     assert (checkout / "calls").read_text().count("pip install") == 2
+
+
+def test_set_up_takes_the_interpreter_that_it_is_told_of(checkout):
+    """Over those on the path, and over an active environment that has everything."""
+    for name, version in (("wished", "3.12"), ("active/bin/python", "3.13")):
+        python = checkout / name
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.write_text(
+            "#!/bin/bash\n[[ $* != *print* ]] || echo " + version + "\nexit 0\n"
+        )
+        python.chmod(0o755)
+    active = {"VIRTUAL_ENV": str(checkout / "active")}
+    wish = {"PSE_KD_PYTHON": str(checkout / "wished")}
+    result = set_up(checkout, **active)
+    assert result.stdout == f"{checkout}/active/bin/python\n"
+    result = set_up(checkout, **active, **wish)
+    assert result.stdout == f"{checkout}/top/.venv/bin/python\n", result.stderr
+    assert f"--python {checkout}/wished" in (checkout / "calls").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wish", "venv", "message"),
+    [
+        ("no/such", "", "it is no Python 3.12 or 3.13; correct or unset it"),
+        ("python3.13", "3.12", "top/.venv has Python 3.12; remove the folder and"),
+    ],
+)
+def test_set_up_refuses_an_interpreter_that_cannot_be(checkout, wish, venv, message):
+    if venv:
+        python = checkout / "top/.venv/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/bash\necho {venv}\n")
+        python.chmod(0o755)
+    result = set_up(checkout, PSE_KD_PYTHON=wish)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: PSE_KD_PYTHON={wish}: ")
+    assert message in result.stderr and result.stderr.count("\n") == 1
+    assert not (checkout / "calls").exists()
 
 
 def test_set_up_that_failed_is_tried_again(checkout):

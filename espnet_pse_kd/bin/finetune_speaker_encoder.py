@@ -1,7 +1,7 @@
 """Fine-tune the GE2E speaker encoder on simulated mixtures; needs stages 1 and 2.
 
 Writes ge2e_robust.safetensors, log.jsonl and record.json; resumes after an interrupt.
-The package's own file of that name is made by `make speaker_encoder`.
+`make speaker_encoder` makes the package's own, which --onnx writes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_set", default="train", help="set in DUMP_DIR/raw to learn from")
     add("--valid_set", default="dev", help="set of other persons whose loss is logged")
     add("--output", type=Path, default=Path("exp/speaker_encoder"), help="folder")
+    add("--onnx", type=Path, help="also write the encoder for the light runtime")
     add("--steps", type=int, default=400, help="optimizer steps")
     add("--batch", type=int, default=64, help="persons in a batch")
     add("--lr", type=float, default=3e-4, help="peak learning rate")
@@ -78,6 +79,10 @@ def main(argv: list[str] | None = None) -> None:
     }
     with atomic_open(args.output / "record.json") as file:
         json.dump(record, file, indent=1)
+    if args.onnx:
+        from espnet_pse_kd.export import export_speaker_encoder
+
+        export_speaker_encoder(args.onnx, "ge2e_robust", weights)
     print(weights)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
 Callback = Callable[[np.ndarray, np.ndarray, bool], None]
 """``callback(given (n,), wanted (n,), dropped)``: reads ``given``, fills ``wanted``.
@@ -79,8 +79,7 @@ class PortAudio:
             import sounddevice
         except ImportError:
             raise UserError(
-                "live audio: sounddevice is not installed; run: "
-                "pip install 'espnet_pse_kd[live]'"
+                f"live audio: sounddevice is not installed; {how_to_install('live')}"
             ) from None
         except OSError:  # its own message when it finds no library
             raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, STUDENT
 
 DESCRIPTION = (
@@ -71,8 +71,7 @@ def _export(source: Path, pvad: Path | None, paths: list[Path], int8: bool) -> N
         from espnet_pse_kd import export
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{source}: {error.name} is not installed; run: "
-            "pip install 'espnet_pse_kd[train]'"
+            f"{source}: {error.name} is not installed; {how_to_install('train')}"
         ) from None
     encoder = paths[1] if len(paths) > 1 else None
     own = paths[2] if pvad is not None else None

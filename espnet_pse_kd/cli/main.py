@@ -22,6 +22,7 @@ COMMANDS = {
     "live": "the same from microphone to output device, while you speak",
     "score": "measure enhanced recordings against clean ones",
     "export": "write a trained network as one ONNX file",
+    "recipe": "write the training recipe to a folder, ready to run",
     "info": "versions, model card, paths, audio devices",
     "serve": "a page in the browser, on this machine only",
 }

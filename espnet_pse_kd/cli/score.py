@@ -13,7 +13,7 @@ import numpy as np
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import recordings
 from espnet_pse_kd.cli.sound import read_mono
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.utils.progress import progress
 
 DESCRIPTION = (
@@ -116,8 +116,7 @@ def score(trial: Trial) -> dict[str, Any]:
         )
     except ModuleNotFoundError as error:
         raise UserError(
-            f"pse-kd score: {error.name} is not installed; run: "
-            "pip install 'espnet_pse_kd[recipe]'"
+            f"pse-kd score: {error.name} is not installed; {how_to_install('recipe')}"
         ) from None
     return {"file": trial.enhanced.name, **measures}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_pse_kd.cli.voice import add_model_arguments, load_enhancer
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
             from espnet_pse_kd.cli.gradio_page import LOOK, build
         except ModuleNotFoundError as error:
             raise UserError(
-                f"pse-kd serve: {error.name} is not installed; run: "
-                "pip install 'espnet_pse_kd[serve]'"
+                f"pse-kd serve: {error.name} is not installed; "
+                f"{how_to_install('serve')}"
             ) from None
         page = build(load_enhancer(args), Path(folder))
         try:

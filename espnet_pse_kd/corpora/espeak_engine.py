@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
 _SYNCHRONOUS, _DONT_EXIT = 2, 0x8000
 _UTF8 = 1
@@ -78,7 +78,7 @@ class Engine:
         except ImportError:
             raise UserError(
                 "espeakng_loader: not installed, it synthesizes the espeak corpus; "
-                "pip install 'espnet_pse_kd[recipe]'"
+                f"{how_to_install('recipe')}"
             ) from None
         path = espeakng_loader.get_library_path()
         data = espeakng_loader.get_data_path()

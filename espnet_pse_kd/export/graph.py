@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
 from espnet_pse_kd.export.recurrent import replace_lstms
 from espnet_pse_kd.files import atomic_open
@@ -77,8 +77,7 @@ def import_onnx() -> ModuleType:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"export: the package {error.name!r} is missing; "
-            "pip install 'espnet_pse_kd[train]'"
+            f"export: the package {error.name!r} is missing; {how_to_install('train')}"
         ) from None
     return onnx
 

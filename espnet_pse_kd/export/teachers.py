@@ -28,20 +28,24 @@ def check_speaker_encoder(name: str) -> None:
         )
 
 
-def export_speaker_encoder(path: str | Path, name: str = "ge2e") -> None:
+def export_speaker_encoder(
+    path: str | Path, name: str = "ge2e", weights: Path | None = None
+) -> None:
     """Write a GE2E encoder for `OnnxSpeakerEncoder`.
 
-    Input ``mel (T, B, 40)``, output ``vector (B, 256)``, unit norm.
+    Input ``mel (T, B, 40)``, output ``vector (B, 256)``, unit norm. Weights that 16
+    bits hold exactly are stored in 16.
 
     Args:
         path: file to write.
         name: one of `speaker.OFFLINE_NAMES`.
+        weights: file of them; default the package's.
 
     Raises:
         UserError: another encoder; it has no ONNX form here.
     """
     check_speaker_encoder(name)
-    encoder = GE2E(name)
+    encoder = GE2E(name, weights)
     metadata = {
         "kind": "speaker_encoder",
         "name": encoder.name,
@@ -56,6 +60,7 @@ def export_speaker_encoder(path: str | Path, name: str = "ge2e") -> None:
         metadata,
         path,
         {"mel": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}},
+        half=all(torch.equal(p, p.half()) for p in encoder.network.parameters()),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -150,7 +150,7 @@ def _check_version(path: Path, version: str) -> None:
     if not version.isdigit() or int(version) > FORMAT_VERSION:
         raise UserError(
             f"{path}: format version {version or 'missing'}, this package reads up to "
-            f"{FORMAT_VERSION}; upgrade it: pip install -U {PRODUCER}"
+            f"{FORMAT_VERSION}; upgrade it, {how_to_install()}"
         )
 
 

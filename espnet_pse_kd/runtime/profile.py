@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.files import atomic_open
 
 FORMAT_VERSION = 1
@@ -106,7 +106,7 @@ class Profile:
         if version > FORMAT_VERSION:
             raise UserError(
                 f"{path}: format version {version}, this package reads up to "
-                f"{FORMAT_VERSION}; upgrade it: pip install -U espnet_pse_kd"
+                f"{FORMAT_VERSION}; upgrade it, {how_to_install()}"
             )
         try:
             data = base64.b64decode(fields.pop("vector"), validate=True)

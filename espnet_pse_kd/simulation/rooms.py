@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.utils.progress import parallel_map
 
@@ -115,7 +115,7 @@ def write_rooms(folder: Path, split: str, count: int, seed: int, nj: int = 1) ->
     except ImportError:
         raise UserError(
             "pyroomacoustics: not installed, it simulates the rooms; "
-            "pip install 'espnet_pse_kd[recipe]', or give --rir and --rooms 0 0 0"
+            f"{how_to_install('recipe')}, or give --rir and --rooms 0 0 0"
         ) from None
     number = ("train", "dev", "test").index(split)
     names = [f"room_{split}_s{seed}_{index:05d}" for index in range(count)]

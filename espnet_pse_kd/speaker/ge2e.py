@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from espnet_pse_kd import pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.features import LEVEL_DBFS
 from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES, piece_starts
-from espnet_pse_kd.speaker import OFFLINE_NAMES
 from espnet_pse_kd.speaker.base import (
     WINDOW_HOP,
     WINDOW_SECONDS,
@@ -27,9 +26,11 @@ from espnet_pse_kd.speaker.base import (
     unit,
 )
 from espnet_pse_kd.speaker.mel import BANDS, HOP, mel_power
+from espnet_pse_kd.speaker.weights import read_weights
 
 WEIGHTS = {
-    name: Path(__file__).with_name(f"{name}.safetensors") for name in OFFLINE_NAMES
+    "ge2e": Path(__file__).with_name("ge2e.safetensors"),
+    "ge2e_robust": pretrained.WEIGHTS / pretrained.SPEAKER_ENCODER,
 }
 """Weights by name: as published, and fine-tuned by `recipe.finetune_encoder`."""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
@@ -84,23 +85,19 @@ class GE2E(SpeakerEncoder):
     Args:
         name: ``ge2e``, the published weights, or ``ge2e_robust``, those weights
             fine-tuned to noise, rooms, channels and other talkers.
+        weights: file of them; default the package's.
 
     Raises:
-        UserError: the weights are missing.
+        UserError: the weights are missing or damaged.
     """
 
     dim = 256
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, name: str = "ge2e") -> None:
-        from safetensors.torch import load_file
-
+    def __init__(self, name: str = "ge2e", weights: Path | None = None) -> None:
         self.name = name
-        weights = WEIGHTS[name]
-        if not weights.is_file():
-            raise UserError(f"{weights}: no such file; reinstall espnet_pse_kd")
         network = GE2ENetwork()
-        network.load_published(load_file(weights))
+        network.load_published(read_weights(weights or WEIGHTS[name]))
         self._network = network.eval().requires_grad_(False)
         self._half: GE2ENetwork | None = None
 
