@@ -17,6 +17,7 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
     """
 
     hop: int
+    speaker_dim: int
 
     @property
     @abstractmethod
