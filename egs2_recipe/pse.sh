@@ -197,46 +197,12 @@ done
     die "--preset: unknown preset '${preset}'; choose from ${presets}"
 # shellcheck disable=SC1090
 . "conf/presets/${preset}.sh"
-preset_dnsmos_seeds=${dnsmos_seeds}
-preset_lists="|dry_blend_methods=${dry_blend_methods}|dnsmos_methods=${dnsmos_methods}|"
+_preset_lists=("--preset_dry_blend_methods=${dry_blend_methods}"
+    "--preset_dnsmos_methods=${dnsmos_methods}" "--preset_dnsmos_seeds=${dnsmos_seeds}")
 
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "$1: unexpected argument; options are written --name value"
 
-# Whether method $1 is asked for, or an earlier run trained it.
-has_method() {
-    [[ " ${methods} " == *" $1 "* ]] ||
-        compgen -G "${expdir}/pse_*_$1_seed*" >/dev/null
-}
-# Whether stage 7 is to find outputs of method $1: of this run, or of an earlier one.
-is_scored() {
-    local test_set
-    # With --download_model no method is trained.
-    [ -n "${download_model}" ] || [[ " ${methods} " != *" $1 "* ]] || return 0
-    for test_set in ${test_sets}; do
-        ! compgen -G "${expdir}/pse_*_$1_seed*/enhanced_${test_set}/spk1.scp" >/dev/null ||
-            return 0
-    done
-    return 1
-}
-for list in methods dry_blend_methods dnsmos_methods; do
-    # What the preset names is left out where it is not scored.
-    from_preset=false
-    [[ ${preset_lists} != *"|${list}=${!list}|"* ]] || from_preset=true
-    names=" ${!list} "
-    kept=
-    for name in ${names// best / ${best} }; do
-        ! "${from_preset}" || is_scored "${name}" || continue
-        kept+="${kept:+ }${name}"
-    done
-    printf -v "${list}" %s "${kept}"
-done
-[ -n "${seeds}" ] || seeds=${seed}
-# The preset's one is left out where it is not trained; a shared model has its own.
-if [ "${dnsmos_seeds}" = "${preset_dnsmos_seeds}" ] &&
-    { [ -n "${download_model}" ] || [[ " ${seeds} " != *" ${dnsmos_seeds} "* ]]; }; then
-    dnsmos_seeds=
-fi
 # The RESULTS.md beside this script is the project's own record: no run overwrites it.
 tag=${score_tag:+_${score_tag}}
 [ -n "${results}" ] || results=${expdir}/RESULTS${tag}.md
@@ -262,25 +228,14 @@ trains_asr() {
 }
 
 check_options() {
-    local number list method
+    local number
     for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
     done
-    for number in ${dnsmos_seeds}; do
-        [[ ${number} =~ ^[0-9]+$ ]] || die "--dnsmos_seeds ${number}: give numbers"
-    done
     for number in ${dry_blends}; do
         [[ ${number} =~ ^(0?\.[0-9]*[1-9][0-9]*|1)$ ]] ||
             die "--dry_blends ${number}: give numbers above 0, at most 1"
-    done
-    # A shared model has a name of its own, which is not known yet. What an earlier run
-    # trained is scored as well.
-    for list in dry_blend_methods dnsmos_methods; do
-        for method in ${!list}; do
-            [ -n "${download_model}" ] || has_method "${method}" ||
-                die "--${list} ${method}: choose from ${methods}"
-        done
     done
     [[ ${score_tag} =~ ^[A-Za-z0-9_.-]*$ ]] ||
         die "--score_tag ${score_tag}: give letters and digits"
@@ -353,6 +308,14 @@ check_options
 . ./path.sh
 . ./cmd.sh
 export python
+
+# Methods and seeds by name: those of this run, and what of them is rated and blended.
+_scope=$("${python}" -m espnet_pse_kd.bin.scope --expdir "${expdir}" \
+    "--methods=${methods}" --best "${best}" "--seeds=${seeds:-${seed}}" \
+    "--test_sets=${test_sets}" "--download_model=${download_model}" \
+    "--dry_blend_methods=${dry_blend_methods}" "--dnsmos_methods=${dnsmos_methods}" \
+    "--dnsmos_seeds=${dnsmos_seeds}" "${_preset_lists[@]}")
+eval "${_scope}"
 
 train=("${python}" -m espnet_pse_kd.bin.train --expdir "${expdir}" --dumpdir "${dumpdir}"
     --train_set "${train_set}" --valid_set "${valid_set}" --ngpu "${ngpu}"
@@ -533,9 +496,6 @@ fi
 
 if runs 7; then
     begin 7 "scores -> ${results}"
-    if [ -z "${dry_blend_methods}" ] && [ -z "${download_model}" ]; then
-        dry_blend_methods=${methods##* }
-    fi
     # shellcheck disable=SC2086
     if [ -n "${asr_model}" ] || trains_asr; then
         job asr_score "${python}" -m espnet_pse_kd.bin.asr_score \

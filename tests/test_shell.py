@@ -187,7 +187,8 @@ def test_of_a_preset_s_lists_only_what_the_sets_have_is_scored(choice, kept, tmp
     python, calls = tmp_path / "python", tmp_path / "calls"
     python.write_text(
         "#!/bin/bash\n"
-        f'case "$*" in *bin.train*--check) exec {sys.executable} "$@" ;; esac\n'
+        'case "$*" in *bin.train*--check | *bin.scope*)'
+        f' exec {sys.executable} "$@" ;; esac\n'
         f'echo "$@" >>{calls}\n'
     )
     python.chmod(0o755)

@@ -79,9 +79,10 @@ def enhance(
         *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
         *_heard_lines([one.own_share for one in heard]),
     ]
-    waves = [read_mono(path, SAMPLE_RATE) for path in (source, after)]
     voices = [(one.posterior, vad.hop) for one in heard if vad]
-    picture = before_and_after(*waves, *voices)
+    picture = before_and_after(
+        read_mono(source, SAMPLE_RATE), read_mono(after, SAMPLE_RATE), *voices
+    )
     return Result("\n\n".join(lines), str(source), str(after), picture)
 
 

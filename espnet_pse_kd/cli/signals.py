@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object]
+Previous = Handler | int | signal.Handlers | None
+"""What `signal.signal` returns: None where a handler was not installed by Python."""
 
 
-def on_signals(names: tuple[str, ...], handler: Handler) -> dict[int, object]:
+def on_signals(names: tuple[str, ...], handler: Handler) -> dict[int, Previous]:
     """Handle signals, but for those that are ignored: as SIGHUP is below ``nohup``.
 
     Args:
@@ -40,7 +42,7 @@ def stopped_once() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before: dict[int, object] = {}
+    before: dict[int, Previous] = {}
     before |= on_signals(("SIGINT", "SIGTERM", "SIGHUP"), stop)
     try:
         yield

@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from torch import nn
-
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export.checkpoints import StudentInfo, load_pvad, load_student
 from espnet_pse_kd.export.networks import export_student
@@ -16,6 +14,7 @@ from espnet_pse_kd.export.teachers import (
     export_pvad,
     export_speaker_encoder,
 )
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 
 def export_bundle(
@@ -54,7 +53,7 @@ def export_bundle(
 
 
 def write_student(
-    network: nn.Module,
+    network: StreamingNetwork,
     info: StudentInfo,
     student: Path,
     speaker_encoder: Path | None = None,

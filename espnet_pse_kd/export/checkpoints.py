@@ -21,6 +21,7 @@ from espnet_pse_kd.enrolment_vectors import encoder_of_training
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 from espnet_pse_kd.utils.tensors import load_tensors
 from espnet_pse_kd.utils.yamls import parse_yaml
 
@@ -51,7 +52,7 @@ class StudentInfo:
     network_conf: Mapping[str, Any]
 
 
-def load_student(source: str | Path) -> tuple[nn.Module, StudentInfo]:
+def load_student(source: str | Path) -> tuple[StreamingNetwork, StudentInfo]:
     """Load a trained network.
 
     Args:

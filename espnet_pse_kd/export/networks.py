@@ -11,12 +11,13 @@ from torch import Tensor, nn
 import espnet_pse_kd
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.export.graph import write_model
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 
 class _Step(nn.Module):
     """``network.step`` with the fields of its state as single arguments."""
 
-    def __init__(self, network: nn.Module, state_class: type) -> None:
+    def __init__(self, network: StreamingNetwork, state_class: type) -> None:
         super().__init__()
         self.network, self.state_class = network, state_class
 
@@ -26,7 +27,7 @@ class _Step(nn.Module):
 
 
 def export_student(
-    network: nn.Module,
+    network: StreamingNetwork,
     name: str,
     path: str | Path,
     speaker_encoder: str = "ge2e",

@@ -22,6 +22,10 @@ class OnnxLSTM(nn.Module):
         ValueError: it has several layers, or a projection.
     """
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_l0: Tensor
+
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
         if lstm.num_layers != 1 or lstm.proj_size:
@@ -67,15 +71,16 @@ def replace_lstms(module: nn.Module) -> None:
 
 def _weights(lstm: nn.LSTM, direction: str) -> tuple[Tensor, Tensor, Tensor]:
     """Input and recurrent weights and both biases of one direction, in ONNX's order."""
+    recurrent: Tensor = getattr(lstm, f"weight_hh_l0{direction}")
     bias = [
         _reorder(getattr(lstm, f"bias_{kind}_l0{direction}"))
         if lstm.bias
-        else lstm.weight_hh_l0.new_zeros(4 * lstm.hidden_size)
+        else recurrent.new_zeros(4 * lstm.hidden_size)
         for kind in ("ih", "hh")
     ]
     return (
         _reorder(getattr(lstm, f"weight_ih_l0{direction}")),
-        _reorder(getattr(lstm, f"weight_hh_l0{direction}")),
+        _reorder(recurrent),
         torch.cat(bias),
     )
 

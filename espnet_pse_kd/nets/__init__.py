@@ -6,13 +6,12 @@ streams with ``net.step(frame (B, hop), speaker, state) -> frame, state`` from
 ``latency`` and ``speaker_dim`` are its attributes. The tests run over all of them.
 """
 
-from torch import nn
-
 from espnet_pse_kd.nets.e3net import E3Net
 from espnet_pse_kd.nets.mingru import MinGRUNet
 from espnet_pse_kd.nets.pdccrn import PDCCRN
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
-NETWORKS: dict[str, type[nn.Module]] = {
+NETWORKS: dict[str, type[StreamingNetwork]] = {
     "e3net": E3Net,
     "mingru": MinGRUNet,
     "pdccrn": PDCCRN,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 
 def count_macs(function: Callable[[], object]) -> int:
@@ -29,7 +29,7 @@ def count_macs(function: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def macs_per_second(net: nn.Module) -> float:
+def macs_per_second(net: StreamingNetwork) -> float:
     """Multiply-adds per second of audio of a streaming network, see `count_macs`.
 
     Args:

@@ -167,6 +167,9 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
 
     SAMPLE_RATE = 16000
 
+    analysis: Tensor
+    synthesis: Tensor
+
     def __init__(
         self,
         width: int = 160,

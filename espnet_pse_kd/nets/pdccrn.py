@@ -203,6 +203,9 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         ValueError: an unknown ``conditioning``, or sizes that do not fit together.
     """
 
+    analysis: Tensor
+    synthesis: Tensor
+
     def __init__(
         self,
         channels: Sequence[int] = (16, 32, 64, 128, 128, 128),

@@ -104,12 +104,11 @@ class PersonalVAD(nn.Module):
             nn.LSTM(size, hidden, bidirectional=bidirectional, batch_first=True)
             for size in sizes
         )
-        self.films = nn.ModuleList(
-            nn.Linear(embedding_dim, 2 * size) for size in sizes if self.film
-        )
+        films = [nn.Linear(embedding_dim, 2 * size) for size in sizes if self.film]
+        self.films = nn.ModuleList(films)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(width, len(CLASSES) * stack)
-        for film in self.films:
+        for film in films:
             nn.init.normal_(film.weight, std=0.2 * embedding_dim**-0.5)
             nn.init.zeros_(film.bias)
         if self.uses_scores:

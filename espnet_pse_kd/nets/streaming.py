@@ -23,6 +23,7 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
     """
 
     hop: int
+    speaker_dim: int
 
     def __init__(self, speaker_dim: int) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,8 @@ class GE2ENetwork(nn.Module):
         """Power spectra, time first, to unit vectors: (T, B, 40) -> (B, 256)."""
         x = mel  # [T, B, M]
         for layer in self.layers:
-            x, _ = layer(x.to(layer.weight_ih_l0.dtype))  # [T, B, H]
+            weight: Any = layer.weight_ih_l0  # a buffer where it is exported
+            x, _ = layer(x.to(weight.dtype))  # [T, B, H]
         return unit(self.linear(x[-1]).relu())  # [B, D]
 
 
