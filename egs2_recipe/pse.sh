@@ -52,6 +52,7 @@ num_test=40
 local_data_opts=
 simulation_opts=
 its_variants=
+dynamic_mixing=auto
 speaker_encoder=ge2e
 
 # Training (stages 4 and 5)
@@ -137,6 +138,9 @@ Data
     --num_test          # Trials per scenario
     --local_data_opts   # Further options of local/data.sh (see local/data.sh --help)
     --simulation_opts   # Further options of python -m espnet_pse_kd.bin.simulate
+    --dynamic_mixing    # Students mix every training sample anew, num_train per epoch, and none
+                        # is written (true, false; auto: where the corpus is real speech
+                        # and --skip_teacher is given, default=${dynamic_mixing})
     --its_variants      # Also training sets with other inactive-target samples, for methods
                         # that ask for them: parts of them, or one construction of all, e.g.
                         # "0.5 partial swap_enrolment"
@@ -253,6 +257,19 @@ check_options() {
             ;;
         *) die "--corpus: unknown corpus '${corpus}'; choose espeak or librispeech" ;;
     esac
+    if [ "${dynamic_mixing}" = auto ]; then
+        dynamic_mixing=false
+        [ "${corpus}" = espeak ] || dynamic_mixing=${skip_teacher}
+    fi
+    case "${dynamic_mixing}" in
+        true)
+            "${skip_teacher}" || die "--dynamic_mixing true: the teacher's window vectors" \
+                "are cached for a fixed training set; add --skip_teacher true, or leave" \
+                "methods with a teacher to fixed sets"
+            ;;
+        false) ;;
+        *) die "--dynamic_mixing ${dynamic_mixing}: write auto, true or false" ;;
+    esac
     for folder in "${librispeech}" "${noise}" "${rir}"; do
         [ -z "${folder}" ] || [ -d "${folder}" ] ||
             die "${folder}: no such folder; correct --librispeech, --noise or --rir"
@@ -338,6 +355,11 @@ done
 if "${from_scratch}"; then
     pse_training+=(--from_scratch)
 fi
+written=${num_train}
+if "${dynamic_mixing}"; then
+    written=0
+    pse_training+=(--dynamic_mixing "${num_train}" --datadir "${datadir}")
+fi
 
 # Names of methods and keys are checked even where the stage that uses them is later.
 pvad_exp=$("${pvad_training[@]}" --check)
@@ -417,7 +439,7 @@ if runs 2; then
     begin 2 "simulation -> ${dumpdir}"
     # shellcheck disable=SC2086
     job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
-        --dump_dir "${dumpdir}" --train "${num_train}" --dev "${num_dev}" \
+        --dump_dir "${dumpdir}" --train "${written}" --dev "${num_dev}" \
         --test "${num_test}" --seed "${seed}" --nj "${nj}" \
         ${its_variants:+--its_variants ${its_variants}} ${simulation_opts}
     keep_time 2_simulate

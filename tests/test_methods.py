@@ -15,6 +15,8 @@ from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.recipe import jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
+from espnet_pse_kd.simulation.dynamic import DynamicMixing
+from espnet_pse_kd.simulation.options import SimulationOptions
 from espnet_pse_kd.utils import checkout
 
 ROOT = Path(__file__).parents[1]
@@ -241,6 +243,86 @@ def test_trunk_and_forks_follow_one_course_of_the_learning_rate(plan, tmp_path):
     cosine = {**BASE, "scheduler": "CosineAnnealingLR"}
     plan = dataclasses.replace(plan, base=cosine)
     assert plan.trunk(0, 3).config["scheduler_conf"] == {"T_max": 4}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        ([], 20),
+        (["batch_size=5"], 40),
+        (["accum_grad=2"], 8),  # an epoch ends with a batch to spare
+        (["batch_size=5", "accum_grad=2"], 20),
+        (["scheduler_conf.max_steps=7"], 7),
+    ],
+)
+def test_the_rate_runs_its_course_whatever_batch_and_accumulation(
+    plan, tmp_path, overrides, steps
+):
+    uids = {f"u{index:02d}": "64000" for index in range(50)}
+    write_table(tmp_path / "dump/raw/train/utt2num_samples", uids)
+    base = {**BASE, "scheduler": "tristagelr", "batch_size": 10}
+    plan = dataclasses.replace(plan, base=base, overrides=[*map(override, overrides)])
+    config = plan.student(METHODS["b2"], 0, forked=False).config
+    assert config["scheduler_conf"]["max_steps"] == steps
+
+
+def test_batch_options_are_refused_where_the_schedule_cannot_see_them(tmp_path, capsys):
+    path = tmp_path / "train_pse_x.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    for option in ("--batch_size 4", "--accum_grad=2", "--num_workers 0 --max_epoch 3"):
+        with pytest.raises(SystemExit) as ended:
+            train.main(["--config", str(path), "--check", f"--train_args={option}"])
+        assert ended.value.code == 2
+        assert "write --set" in capsys.readouterr().err
+    train.main(["--config", str(path), "--check", "--train_args=--num_workers 0"])
+
+
+@pytest.fixture
+def mixing(plan, tmp_path):
+    """A plan whose students mix for themselves."""
+    options = dataclasses.asdict(SimulationOptions(seconds=6.0, its=0.2, ts2=0.4))
+    folder = tmp_path / "dump"
+    folder.mkdir(exist_ok=True)
+    (folder / "simulation.json").write_text(
+        json.dumps({"seed": 3, "sizes": {}, **options})
+    )
+    return dataclasses.replace(plan, samples=200, datadir=tmp_path / "data")
+
+
+@pytest.mark.parametrize(("method", "its", "ts2"), [("b2", 0.2, 0.4), ("b1", 0.0, 0.6)])
+def test_dynamic_mixing_follows_stage_2_and_the_method(mixing, method, its, ts2):
+    config = mixing.student(METHODS[method], 0, forked=False).config
+    conf = config["dynamic_mixing"]
+    assert conf["samples"] == 200 and conf["seed"] == 3
+    options = DynamicMixing(**conf).simulation
+    found = (options.its, options.ts2, options.seconds)
+    assert found == pytest.approx((its, ts2, 6.0))
+    assert not any(key.startswith("train_data") for key in config)
+    assert "train_shape_file" not in config and config["train_enroll_vectors"]
+    with pytest.raises(UserError, match="method s asks the teacher"):
+        mixing.student(METHODS["s"], 0, forked=False)
+
+
+def test_dynamic_mixing_refuses_another_corpus_on_resuming(mixing, tmp_path):
+    speech, noise = tmp_path / "data/train/speech", tmp_path / "data/train/noise"
+    for folder, names in ((speech, ("wav.scp", "utt2spk")), (noise, ("wav.scp",))):
+        for name in names:
+            write_table(folder / name, {"a": "b"})
+    for path in ("raw/dev/trials.jsonl", "raw/dev/enroll_id"):
+        write_table(tmp_path / "dump" / path, {"a": "b"})
+    for split in ("train", "dev"):
+        write_table(tmp_path / "dump/enroll" / split / "vectors.npz", {"a": "b"})
+    one = mixing.student(METHODS["b2"], 0, forked=False)
+    assert training.prepare(one.exp, one.config) == "new"
+    (one.exp / "1epoch.pth").write_text("")
+    assert training.prepare(one.exp, one.config) == "resume"
+    write_table(speech / "wav.scp", {"a": "c"})
+    with pytest.raises(UserError, match="other data .*speech/wav.scp"):
+        training.prepare(one.exp, one.config)
+    more = dataclasses.replace(mixing, samples=300)
+    other = more.student(METHODS["b2"], 0, forked=False)
+    with pytest.raises(UserError, match="other options .*dynamic_mixing"):
+        training.prepare(other.exp, other.config)
 
 
 def test_gate_needs_a_finished_teacher_and_reads_window_vectors(plan, tmp_path):

@@ -30,7 +30,7 @@ from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.metrics.quality import dnsmos
-from espnet_pse_kd.recipe.training import split_of
+from espnet_pse_kd.recipe.training_data import split_of
 from espnet_pse_kd.report.trials import (
     Signals,
     Trial,

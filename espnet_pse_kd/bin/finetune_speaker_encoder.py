@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         finetune,
         read_pairs,
     )
-    from espnet_pse_kd.recipe.training import split_of
+    from espnet_pse_kd.recipe.training_data import split_of
     from espnet_pse_kd.utils.checkout import git_commit
 
     if args.threads:

@@ -167,10 +167,11 @@ class RLog(FrameCriterion):
         super().__init__(name, frames, only_for_test)
         if of not in ("estimate", "error"):
             raise UserError(f"{name}: of {of!r}; write estimate or error")
-        self.conf = {"scale": scale, "tau": tau, "of": of}
+        self.of = of
+        self.conf = {"scale": scale, "tau": tau}
 
     def frame_loss(self, signals: LossSignals) -> Tensor:
-        return losses.r_log(signals, **self.conf)
+        return losses.r_log(signals, of=self.of, **self.conf)
 
 
 class ActiveSNR(ContextCriterion):

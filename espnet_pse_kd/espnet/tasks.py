@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,10 @@ from espnet_pse_kd.espnet.mixing import dynamic_mixing, mixture_iterator
 from espnet_pse_kd.espnet.options import build, check_keys
 from espnet_pse_kd.espnet.preprocessor import EpochIterFactory, PSEPreprocessor
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
+from espnet_pse_kd.espnet.task_checks import check_data, check_iterators, require
 from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
-from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.simulation.dynamic import MixtureDataset
 from espnet_pse_kd.speaker.statistics import statistics
 from espnet_pse_kd.utils.yamls import read_yaml
 
@@ -115,7 +114,7 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
         raise NotImplementedError
 
     @classmethod
-    def optional_data_names(
+    def optionaldata_names(
         cls, train: bool = True, inference: bool = False
     ) -> tuple[str, ...]:
         """Data that the task can use but does not need."""
@@ -125,8 +124,8 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
     def check_required_command_args(cls, args: argparse.Namespace) -> None:
         """Refuse bad options before anything is built, then mend the output folder."""
         super().check_required_command_args(args)
-        _check_iterators(args)
-        _check_data(args)
+        check_iterators(args)
+        check_data(args)
         cls.check_model_options(args)
         if args.fork_checkpoint is not None:
             fork(Path(args.fork_checkpoint), Path(args.output_dir))
@@ -175,8 +174,8 @@ class PersonalVADTask(_EnrolmentTask):
     def check_model_options(cls, args: argparse.Namespace) -> None:
         pvad = _build_pvad(args)
         if pvad.uses_scores:
-            _require(args, "window_vectors", "pvad_conf conditioning st or set")
-        _require(args, "interf_ref1", "the labels")
+            require(args, "window_vectors", "pvad_conf conditioning st or set")
+        require(args, "interf_ref1", "the labels")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetPVADModel:
@@ -254,12 +253,12 @@ class PSETask(_EnrolmentTask):
         gate = build("gate_conf", Gate, args.gate_conf)
         _build_loss_wrappers(args.criterions)
         if gate.mode != "none":
-            _require(args, "interf_ref1", f"gate_conf mode {gate.mode}", ("train",))
+            require(args, "interf_ref1", f"gate_conf mode {gate.mode}", ("train",))
         if not gate.needs_teacher:
             return
         teacher = _build_teacher(args, gate)
         if teacher.uses_window_vectors:
-            _require(args, "window_vectors", "the teacher", ("train",))
+            require(args, "window_vectors", "the teacher", ("train",))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetPSEModel:
@@ -399,93 +398,3 @@ def _choose(choices: ClassChoices, name: str | None) -> type:
 
 def _defaults(model: type, hidden: tuple[str, ...]) -> dict[str, Any]:
     return {k: v for k, v in get_default_kwargs(model).items() if k not in hidden}
-
-
-def _data_names(args: argparse.Namespace, split: str) -> dict[str, str]:
-    """Path of each data name of a split."""
-    triples = getattr(args, f"{split}_data_path_and_name_and_type")
-    return {name: path for path, name, _ in triples}
-
-
-def _read_splits(args: argparse.Namespace) -> tuple[str, ...]:
-    """Splits whose samples lie on disk."""
-    return ("valid",) if dynamic_mixing(args) else ("train", "valid")
-
-
-def _require(
-    args: argparse.Namespace,
-    name: str,
-    reader: str,
-    splits: tuple[str, ...] = ("train", "valid"),
-) -> None:
-    for split in splits:
-        if split == "train" and dynamic_mixing(args):
-            if name == "window_vectors":
-                raise UserError(
-                    f"--dynamic_mixing: {reader} needs window vectors, which are "
-                    "cached for a fixed training set; leave it empty"
-                )
-            continue
-        if name not in _data_names(args, split):
-            raise UserError(
-                f"--{split}_data_path_and_name_and_type: no {name!r}, which "
-                f"{reader} needs; add it"
-            )
-
-
-def _check_iterators(args: argparse.Namespace) -> None:
-    kinds = {args.iterator_type, args.valid_iterator_type} - {None}
-    if kinds != {"sequence"} or args.multiple_iterator:
-        raise UserError(
-            f"--iterator_type: {', '.join(sorted(kinds))}; window vectors and "
-            "enrolment draws need 'iterator_type: sequence'"
-        )
-    if args.collect_stats:
-        raise UserError(
-            "--collect_stats: nothing is to be collected; give utt2num_samples as "
-            "--train_shape_file and --valid_shape_file"
-        )
-    if args.sample_rate != SAMPLE_RATE:
-        raise UserError(
-            f"--sample_rate: {args.sample_rate}; the networks work at {SAMPLE_RATE}"
-        )
-
-
-def _check_data(args: argparse.Namespace) -> None:
-    """Check what can be checked without reading every file."""
-    for option in ("train_enroll_vectors", "valid_enroll_vectors"):
-        if getattr(args, option) is None:
-            raise UserError(f"--{option}: empty; give the vectors.npz of stage 3")
-    dynamic = dynamic_mixing(args)
-    if dynamic is not None:
-        MixtureDataset(dynamic, EnrolmentVectors.load(args.train_enroll_vectors))
-    for split in _read_splits(args):
-        paths = _data_names(args, split)
-        for name in ("speech_mix", "speech_ref1", "enroll_ref1"):
-            _require(args, name, "the training", (split,))
-        option = f"{split}_enroll_vectors"
-        entries = read_table(paths["enroll_ref1"])
-        EnrolmentVectors.load(getattr(args, option)).check(entries.values())
-        _check_rate(read_table(paths["speech_mix"]))
-        cached = args.max_cache_size if split == "train" else args.valid_max_cache_size
-        if cached and any(entry.startswith("*") for entry in entries.values()):
-            raise UserError(
-                f"--max_cache_size: {cached}; ESPnet's cache would freeze the drawn "
-                "enrolments, write 0"
-            )
-
-
-def _check_rate(scp: Mapping[str, str]) -> None:
-    """Read the header of the first file of a table."""
-    import soundfile
-
-    path = next(iter(scp.values()))
-    try:
-        rate = soundfile.info(path).samplerate
-    except (soundfile.LibsndfileError, RuntimeError):
-        raise UserError(f"{path}: unreadable; run stage 2 again") from None
-    if rate != SAMPLE_RATE:
-        raise UserError(
-            f"{path}: {rate} Hz; the networks work at {SAMPLE_RATE} Hz, run stage 2 "
-            "again"
-        )

@@ -235,8 +235,8 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         mask = torch.sigmoid(self.mask(self.norm(x)).to(features))  # [T, B, F]
         output, overlap = self._synthesize(spectrum * mask, state.overlap)
         kept = history[:, history.shape[-1] - (self.window - self.hop) :]
-        hidden = torch.stack(hidden)  # [L, B, D]
-        return output, MinGRUState(kept, level, recent, hidden, overlap)
+        states = torch.stack(hidden)  # [L, B, D]
+        return output, MinGRUState(kept, level, recent, states, overlap)
 
     def _features(
         self, spectrum: Tensor, state: MinGRUState

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,13 @@ from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge
-from espnet_pse_kd.simulation.dataset import OPTIONS_FILE, its_set
-from espnet_pse_kd.simulation.options import CONSTRUCTIONS, SimulationOptions
+from espnet_pse_kd.recipe.training_data import (
+    data_options,
+    fingerprints,
+    input_files,
+    mixing_options,
+)
+from espnet_pse_kd.simulation.dataset import its_set
 from espnet_pse_kd.utils.checkout import git_commit
 from espnet_pse_kd.utils.yamls import read_yaml
 
@@ -45,18 +49,6 @@ HARMLESS = frozenset(
 )
 """Options that may change between two runs of a training: they do not affect it."""
 
-_SIGNALS = (
-    ("wav.scp", "speech_mix", "sound"),
-    ("spk1.scp", "speech_ref1", "sound"),
-    ("interf1.scp", "interf_ref1", "sound"),
-    ("enroll_id", "enroll_ref1", "text"),
-)
-_WINDOWS = ("window_vectors.scp", "window_vectors", "npy")
-_IDENTITY = ("trials.jsonl", "enroll_id")
-"""Files of a data folder that say what is in it."""
-_CORPUS = ("speech/wav.scp", "speech/utt2spk", "noise/wav.scp")
-"""Files of ``data/train`` that say from what a training mixes."""
-
 
 def config_tag(path: Path) -> str:
     """What folder names call a YAML: ``train_pse_x.yaml`` is ``x``."""
@@ -68,75 +60,6 @@ def folder_of(expdir: Path, tag: str, name: str, seed: int) -> Path:
     if name == "pvad":
         return expdir / f"pvad_{tag}"
     return expdir / f"pse_{tag}_{name}_seed{seed}"
-
-
-def split_of(data_set: str) -> str:
-    """The corpus split of a simulated set: ``train_noits`` is made from ``train``."""
-    return data_set.partition("_")[0]
-
-
-def mixing_options(
-    dumpdir: Path, datadir: Path, samples: int, its: bool | float | str
-) -> dict[str, Any]:
-    """``dynamic_mixing`` of a training, with the options that stage 2 was run with.
-
-    Args:
-        dumpdir: holds stage 2's options and the enrolment clips that they led to.
-        datadir: written by stage 1.
-        samples: per epoch.
-        its: variant of the inactive-target samples, see `simulation.dataset.its_set`.
-
-    Raises:
-        UserError: stage 2 was not run.
-    """
-    path = dumpdir / OPTIONS_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run stage 2 first")
-    used = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(its, str):
-        used |= {name: float(name == its) for name in CONSTRUCTIONS}
-    else:
-        # What is left out becomes ordinary samples of two voices, as twins are.
-        kept = used["its"] * float(its)
-        used |= {"its": kept, "ts2": used["ts2"] + used["its"] - kept}
-    defaults = json.loads(json.dumps(asdict(SimulationOptions())))
-    changed = {k: used[k] for k in defaults if used[k] != defaults[k]}
-    return {
-        "data": str(datadir),
-        "samples": samples,
-        "seed": used["seed"],
-        "options": changed,
-    }
-
-
-def data_options(
-    dumpdir: Path, train_set: str | None, valid_set: str, windows: bool
-) -> dict[str, Any]:
-    """ESPnet's options that name the data of a training.
-
-    Args:
-        dumpdir: holds ``raw/`` and ``enroll/``.
-        train_set: folder of ``raw/``; None where the training mixes for itself.
-        valid_set: folder of ``raw/``.
-        windows: whether the window vectors of the mixtures are read too.
-    """
-    options: dict[str, Any] = {}
-    files = _SIGNALS + ((_WINDOWS,) if windows else ())
-    for kind, name in (("train", train_set), ("valid", valid_set)):
-        if name is None:
-            options["train_enroll_vectors"] = str(
-                dumpdir / "enroll" / "train" / "vectors.npz"
-            )
-            continue
-        folder = dumpdir / "raw" / name
-        options[f"{kind}_data_path_and_name_and_type"] = [
-            [str(folder / file), key, form] for file, key, form in files
-        ]
-        options[f"{kind}_shape_file"] = [str(folder / "utt2num_samples")]
-        options[f"{kind}_enroll_vectors"] = str(
-            dumpdir / "enroll" / split_of(name) / "vectors.npz"
-        )
-    return options
 
 
 def teacher_options(teacher: Path | None) -> dict[str, Any]:
@@ -162,36 +85,6 @@ def fork_options(trunk: Path) -> dict[str, Any]:
     if not is_finished(trunk):
         raise UserError(f"{trunk}: the trunk is not trained; run stage 5 again")
     return {"fork_checkpoint": str(trunk / CHECKPOINT)}
-
-
-def input_files(config: Mapping[str, Any]) -> list[Path]:
-    """Files that decide what a training with ``config`` yields, beside ``config``."""
-    files = []
-    mixing = config.get("dynamic_mixing")
-    if mixing:
-        files += [Path(mixing["data"]) / "train" / name for name in _CORPUS]
-    for kind in ("train", "valid"):
-        if kind == "valid" or not mixing:
-            folder = Path(config[f"{kind}_shape_file"][0]).parent
-            files += [folder / name for name in _IDENTITY]
-        files.append(Path(config[f"{kind}_enroll_vectors"]))
-    if config.get("teacher_model_file"):
-        files.append(Path(config["teacher_model_file"]))
-    return files
-
-
-def fingerprints(files: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file.
-
-    Raises:
-        UserError: one of them is missing.
-    """
-    sums = {}
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; run the stages before this one")
-        sums[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return sums
 
 
 def prepare(exp: Path, config: Mapping[str, Any]) -> str:

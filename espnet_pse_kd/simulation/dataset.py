@@ -323,11 +323,15 @@ def _make_clips(
 
 
 def set_sizes(train: int, dev: int, test: int, dev_scored: int = 0) -> dict[str, int]:
-    """Sets that are simulated and their sizes; twins are not counted."""
+    """Sets that are simulated and their sizes; twins are not counted.
+
+    Without training samples, as dynamic mixing has it, the training split still gets
+    its enrolment clips.
+    """
     sizes = {"train": train, "dev": dev}
     sizes |= {f"dev_{name}": dev_scored for name in SCENARIOS}
     sizes |= {f"test_{name}": test for name in SCENARIOS}
-    return {name: size for name, size in sizes.items() if size > 0}
+    return {name: n for name, n in sizes.items() if n > 0 or name == "train"}
 
 
 def its_set(name: str, variant: bool | float | str) -> str:
@@ -423,4 +427,6 @@ def simulate(
     for split in splits:
         _make_clips(data_dir, dump_dir, split, options, seed, nj)
     for set_name, count in sizes.items():
+        if count == 0:
+            continue
         _make_set(data_dir, dump_dir, set_name, count, options, seed, nj, its_variants)

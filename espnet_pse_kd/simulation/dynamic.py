@@ -64,11 +64,11 @@ class DynamicMixing:
                 f"dynamic_mixing: unknown option {unknown[0]!r}; write one of "
                 f"{', '.join(sorted(known))}"
             )
-        pairs = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in self.options.items()
         }
-        return SimulationOptions(**pairs)
+        return SimulationOptions(**values)
 
     def simulator(self) -> Simulator:
         """Of the training split.
