@@ -17,8 +17,15 @@ test:
 	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	"$$python" -m pytest -n auto --maxprocesses 4 --dist loadfile $(TEST)
 
+# Those that are slow, or need a browser, an index or packages that only developers have.
+.PHONY: test-dev
+test-dev:
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+	"$$python" -m pytest -m dev $(TEST)
+
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
+	"$$python" tools/check_limits.py && \
 	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" && \
 	"$$bin/shellcheck" -x $(SCRIPTS)
 

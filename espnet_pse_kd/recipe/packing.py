@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -49,6 +49,14 @@ files = ModelDownloader().download_and_unpack("{name}.zip")
 teacher = load_teacher(files["train_config"], files["model_file"])"""
 
 
+class _Contents(NamedTuple):
+    """What lies in a zip beside the checkpoint."""
+
+    config: dict[str, Any]
+    what: str
+    usage: str
+
+
 def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a personal VAD's ``config.yaml`` to what running it needs."""
     kept = ("pvad", "pvad_conf", "model_conf", "sample_rate", "version")
@@ -79,54 +87,61 @@ def pack_experiment(
         UserError: the training is not finished, or config and model do not belong
             together.
     """
-    from espnet2.main_funcs.pack_funcs import pack
-
-    from espnet_pse_kd.espnet.loading import (
-        inference_config,
-        load_student,
-    )
-    from espnet_pse_kd.espnet.tasks import load_teacher
-
     config = read_yaml(exp / "config.yaml")
-    is_teacher = "pvad" in config
-    source = exp / (BEST_MODEL if is_teacher else model_file)
-    if is_teacher:
-        load_teacher(exp / "config.yaml", source)
-        reduced, what, usage = teacher_config(config), "Personal VAD", _TEACHER_USAGE
-    else:
-        student = load_student(exp / "config.yaml", source)
-        # ESPnet's own extractors have no speaker encoder.
-        embeds = hasattr(student.extractor, "speaker_vector")
-        usage = _STUDENT_USAGE if embeds else _VECTOR_USAGE
-        reduced = inference_config(config)
-        what = "Personalized speech enhancement"
-    name = exp.absolute().name
-    archive = (outdir or exp).absolute() / f"{name}.zip"
+    source = exp / (BEST_MODEL if "pvad" in config else model_file)
+    contents = _contents(exp, config, source)
+    archive = (outdir or exp).absolute() / f"{exp.absolute().name}.zip"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as staging:
-        folder = Path(staging) / "exp" / name
-        folder.mkdir(parents=True)
-        if half:
-            _save_half(source, folder / "model.pth")
-        else:
-            shutil.copyfile(source, folder / "model.pth")
-        text = yaml.safe_dump(reduced, sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        encoder = encoder_of_training(config) or "ge2e"
-        usage = usage.format(name=name, encoder=encoder)
-        readme = _README.format(name=name, what=what, usage=usage)
-        (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
-        # ESPnet stores paths relative to the current folder, others as absolute ones,
-        # which no other machine has.
-        with contextlib.chdir(staging):
-            pack(
-                files={"model_file": f"exp/{name}/model.pth"},
-                yaml_files={"train_config": f"exp/{name}/config.yaml"},
-                option=["README.md"],
-                outpath="packed.zip",
-            )
+        _stage(Path(staging), archive.stem, contents, source, half)
         os.replace(Path(staging) / "packed.zip", archive)
     return archive
+
+
+def _contents(exp: Path, config: Mapping[str, Any], source: Path) -> _Contents:
+    """Reduced configuration and words of the README; loads the model to test it."""
+    from espnet_pse_kd.espnet.loading import inference_config, load_student
+    from espnet_pse_kd.espnet.tasks import load_teacher
+
+    name = exp.absolute().name
+    if "pvad" in config:
+        load_teacher(exp / "config.yaml", source)
+        usage = _TEACHER_USAGE.format(name=name)
+        return _Contents(teacher_config(config), "Personal VAD", usage)
+    student = load_student(exp / "config.yaml", source)
+    # ESPnet's own extractors have no speaker encoder.
+    embeds = hasattr(student.extractor, "speaker_vector")
+    usage = _STUDENT_USAGE if embeds else _VECTOR_USAGE
+    encoder = encoder_of_training(config) or "ge2e"
+    usage = usage.format(name=name, encoder=encoder)
+    return _Contents(inference_config(config), "Personalized speech enhancement", usage)
+
+
+def _stage(
+    staging: Path, name: str, contents: _Contents, source: Path, half: bool
+) -> None:
+    """Write ``packed.zip`` and what it is packed from."""
+    from espnet2.main_funcs.pack_funcs import pack
+
+    folder = staging / "exp" / name
+    folder.mkdir(parents=True)
+    if half:
+        _save_half(source, folder / "model.pth")
+    else:
+        shutil.copyfile(source, folder / "model.pth")
+    text = yaml.safe_dump(contents.config, sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    readme = _README.format(name=name, what=contents.what, usage=contents.usage)
+    (staging / "README.md").write_text(readme, encoding="utf-8")
+    # ESPnet stores paths relative to the current folder, others as absolute ones,
+    # which no other machine has.
+    with contextlib.chdir(staging):
+        pack(
+            files={"model_file": f"exp/{name}/model.pth"},
+            yaml_files={"train_config": f"exp/{name}/config.yaml"},
+            option=["README.md"],
+            outpath="packed.zip",
+        )
 
 
 def _save_half(source: Path, target: Path) -> None:
