@@ -21,6 +21,7 @@ from espnet2.enh.encoder.null_encoder import NullEncoder
 from espnet2.enh.loss.wrappers.fixed_order import FixedOrderSolver
 from espnet2.tasks.enh import criterion_choices
 from espnet2.tasks.enh_tse import extractor_choices
+from espnet2.torch_utils.initialize import initialize
 from torch import Tensor, nn
 
 from espnet_pse_kd.activity import TSS, activity
@@ -38,7 +39,12 @@ from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.extractor import EXTRACTORS
 from espnet_pse_kd.espnet.loading import load_student
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel, _auc
-from espnet_pse_kd.espnet.tasks import PersonalVADTask, PSETask, load_teacher
+from espnet_pse_kd.espnet.tasks import (
+    _INITIALIZATIONS,
+    PersonalVADTask,
+    PSETask,
+    load_teacher,
+)
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.losses import LossSignals
@@ -1007,3 +1013,11 @@ def test_bfloat16_trains_the_same_network_and_only_in_training() -> None:
     assert losses[True][0] == pytest.approx(losses[False][0], rel=0.01)
     cosine = torch.nn.functional.cosine_similarity(losses[0][2], losses[1][2], dim=0)
     assert cosine > 0.99
+
+
+@pytest.mark.parametrize("name", _INITIALIZATIONS)
+def test_espnet_knows_every_initialization(name):
+    layer = nn.Linear(8, 8)
+    before = layer.weight.clone()
+    initialize(layer, name)
+    assert not torch.equal(layer.weight, before)

@@ -24,7 +24,7 @@ from espnet2.tasks.enh import (
     loss_wrapper_choices,
 )
 from espnet2.tasks.enh_tse import TargetSpeakerExtractionTask, extractor_choices
-from espnet2.torch_utils.initialize import INITIALIZATIONS, initialize
+from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.get_default_kwargs import get_default_kwargs
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -47,6 +47,13 @@ from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.speaker.statistics import statistics
 from espnet_pse_kd.utils.yamls import read_yaml
 
+_INITIALIZATIONS = (
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "normal",
+)  # what ESPnet's `initialize` knows; releases before 202611 do not list them
 TEACHER_HOP = 160
 """Samples between the frames of a teacher: 10 ms."""
 
@@ -68,7 +75,7 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
             "--init",
             type=lambda x: str_or_none(x.lower()),
             default=None,
-            choices=[*INITIALIZATIONS, None],
+            choices=[*_INITIALIZATIONS, None],
             help="The initialization method",
         )
         group.add_argument(
