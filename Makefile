@@ -1,12 +1,13 @@
 # make test: the tests.  make check: linters and types.  make bench: speed, beside other
 # projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
-# the kept scores; options in FINDINGS.  make speaker_encoder: the package's ge2e_robust,
+# the kept scores; options in FINDINGS.  make libri2mix LIBRISPEECH=DIR: quality on
+# Libri2Mix; make quality: on another ground; options in QUALITY (docs/quality.md).  make speaker_encoder: the package's ge2e_robust,
 # from what stages 1 and 2 of the recipe have written.  All make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check bench findings speaker_encoder format env clean
+.PHONY: test check bench libri2mix quality findings speaker_encoder format env clean
 
 env:
 	@local/setup_env.sh
@@ -22,6 +23,15 @@ check:
 
 bench:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
+
+libri2mix:
+	@[ -n "$(LIBRISPEECH)" ] || { echo "error: LIBRISPEECH: missing; give the folder that" \
+	"holds test-clean: make libri2mix LIBRISPEECH=DIR" >&2; exit 2; }
+	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.quality libri2mix \
+	--librispeech "$(LIBRISPEECH)" $(QUALITY)
+
+quality:
+	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.quality $(QUALITY)
 
 findings:
 	@python=$$(local/setup_env.sh) && "$$python" -m tools.findings $(FINDINGS)
