@@ -459,6 +459,6 @@ def test_scenarios_with_texts(weights, tmp_path, monkeypatch, capsys):
     assert "words" not in shown
     with pytest.raises(SystemExit):
         command.main(
-            ["scenarios", "--asr", "whisper_huge", "--dump_dir", str(tmp_path)]
+            ["scenarios", "--asr", "whisper_huge", "--dump_dir", "no"]
         )
     assert "whisper_huge" in capsys.readouterr().err
