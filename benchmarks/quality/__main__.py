@@ -19,9 +19,9 @@ from benchmarks.quality.systems import CLEAN, NOISY, QUALITY_PEERS, System
 from benchmarks.quality.tables import TABLES
 from benchmarks.quality.trials import Trial
 from espnet_pse_kd.errors import UserError, one_line
+from espnet_pse_kd.files import write_csv
 from espnet_pse_kd.metrics import distillmos, quality
 from espnet_pse_kd.recipe import asr
-from espnet_pse_kd.recipe.trials import write_csv
 
 MOS = ("distillmos", "dnsmos")
 

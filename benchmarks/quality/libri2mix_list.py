@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.quality.libri2mix import COLUMNS, LIST, SUBSET, subset_folder
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.errors import UserError, one_line
-from espnet_pse_kd.kaldi import atomic_open
-from espnet_pse_kd.progress import progress
-from espnet_pse_kd.recording import LEAST_SPEECH, measure
+from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.runtime.enrolment_quality import LEAST_SPEECH, measure
+from espnet_pse_kd.utils.progress import progress
 
 SHORTEST = 3.0
 NAME = f"libri2mix_{SUBSET}"

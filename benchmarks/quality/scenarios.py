@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.quality.trials import Signals, Trial
-from espnet_pse_kd.enrolment import EnrolmentClips
+from espnet_pse_kd.enrolment_vectors import EnrolmentClips
 from espnet_pse_kd.kaldi import read_table
-from espnet_pse_kd.recipe import trials as recipe
 from espnet_pse_kd.recipe.training import split_of
+from espnet_pse_kd.report import trials as recipe
 
 SETS = tuple(f"test_ts{number}" for number in range(4))
 FACTS = ("same_gender", "snr", "interferer")

@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.quality.systems import Enhance, System
 from benchmarks.quality.trials import Signals, Trial
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import atomic_open
+from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.metrics.intrusive import score_signals, separation_scores
-from espnet_pse_kd.progress import parallel_map
+from espnet_pse_kd.utils.progress import parallel_map
 
 Row = dict[str, Any]
 ABOUT, ROWS = "about.json", "scores.jsonl"
@@ -216,7 +216,7 @@ def measured(
 
 
 def _words(asr: str, text: str, output: np.ndarray) -> Row:
-    from espnet_pse_kd.recipe.asr_scoring import word_counts
+    from espnet_pse_kd.report.asr_scoring import word_counts
 
     recognizer = _recognizer(asr)
     [heard] = recognizer([output])

@@ -17,9 +17,9 @@ from benchmarks.quality.trials import Signals, Trial, fixed_order
 from espnet_pse_kd.activity import activity
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.progress import progress
-from espnet_pse_kd.recording import LEAST_SPEECH, measure
+from espnet_pse_kd.runtime.enrolment_quality import LEAST_SPEECH, measure
 from espnet_pse_kd.stft import HOP
+from espnet_pse_kd.utils.progress import progress
 
 SHORTEST, LONGEST = 0.3, 1.0
 """Seconds of an utterance."""

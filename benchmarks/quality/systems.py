@@ -21,7 +21,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.cli.voice import Clip, one_level
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import find_model
-from espnet_pse_kd.recording import measure
+from espnet_pse_kd.runtime.enrolment_quality import measure
 
 Enhance = Callable[[Signals, Sequence[Path]], np.ndarray]
 """A trial's signals and the enrolment's files give the output (N,), aligned."""
