@@ -19,6 +19,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import read_csv
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.recipe import asr
+from espnet_pse_kd.report import listeners
 
 __all__ = ["weights"]  # a fixture
 
@@ -205,7 +206,7 @@ class Fixed(systems.System):
 def fresh():
     Fixed.calls.clear()
     scoring._opened.cache_clear()
-    scoring._recognizer.cache_clear()
+    listeners._recognizer.cache_clear()
 
 
 def run(folder, found, *rows, measures=None, about=None):
@@ -249,7 +250,12 @@ def test_other_scores_are_not_mixed_in(tmp_path):
     with pytest.raises(UserError, match=r"scores with ground 'x', not 'y'; give anoth"):
         run(tmp_path, [made("0")], HALF, about={"ground": "y"})
     with pytest.raises(UserError, match="with mos .*; give another --output"):
-        run(tmp_path, [made("0")], HALF, measures=scoring.Measures(mos=("dnsmos",)))
+        run(
+            tmp_path,
+            [made("0")],
+            HALF,
+            measures=scoring.Measures(listeners.Listeners(mos=("dnsmos",))),
+        )
     with pytest.raises(
         UserError, match="half, live was scored as half.onnx, and is no"
     ):
@@ -274,7 +280,9 @@ def test_words_need_a_known_text(tmp_path, monkeypatch):
     monkeypatch.setattr(asr, "identity", lambda name: name)
     monkeypatch.setattr(asr, "load", lambda name: Ear())
     found = [made("0", text="ONE TWO"), made("1"), made("2", text="", scenario="ts3")]
-    rows = run(tmp_path, found, HALF, measures=scoring.Measures("ear"))
+    rows = run(
+        tmp_path, found, HALF, measures=scoring.Measures(listeners.Listeners("ear"))
+    )
     assert [row.get("word_errors") for row in rows] == [1, None, 3]
     shown = "\n".join(tables.scenarios(rows))
     assert "TS2: words and quality (words: 1 trials with a known text)" in shown

@@ -20,10 +20,7 @@ from benchmarks.quality.tables import TABLES
 from benchmarks.quality.trials import Trial
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.files import write_csv
-from espnet_pse_kd.metrics import distillmos, quality
-from espnet_pse_kd.recipe import asr
-
-MOS = ("distillmos", "dnsmos")
+from espnet_pse_kd.report.listeners import MOS, Listeners
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -96,10 +93,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--trials {args.trials}: give 1 or more")
     if args.peer_source is not None and not args.peer_source.is_dir():
         raise UserError(f"--peer_source {args.peer_source}: no such folder")
-    if args.asr is not None:
-        asr.check(args.asr)
-    for name in args.mos:
-        {"dnsmos": quality, "distillmos": distillmos}[name].check()
+    Listeners(args.asr, tuple(args.mos)).check()
 
 
 def _about(args: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check(args)
         # Libri2Mix is known by separation, and has 12,000 trials.
         frames = args.ground != "libri2mix"
-        measures = Measures(args.asr, tuple(args.mos), frames)
+        measures = Measures(Listeners(args.asr, tuple(args.mos)), frames)
         systems = find_systems(args)
         rows = score(
             find_trials(args), systems, folder, _about(args), measures, args.nj

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.quality.trials import Signals, Trial
-from espnet_pse_kd.enrolment_vectors import EnrolmentClips
-from espnet_pse_kd.kaldi import read_table
-from espnet_pse_kd.recipe.training import split_of
 from espnet_pse_kd.report import trials as recipe
+from tools.score_weights import enrolments, known_texts
 
 SETS = tuple(f"test_ts{number}" for number in range(4))
 FACTS = ("same_gender", "snr", "interferer")
@@ -28,7 +26,7 @@ def trials(
         dump_dir: what stage 2 of the recipe wrote.
         sets: folders of ``dump_dir/raw``.
         count: of each set; None for all.
-        clips: most enrolment clips of a trial, see `enrolments`.
+        clips: most enrolment clips of a trial, see `tools.score_weights.enrolments`.
 
     Raises:
         UserError: a set or a table of it is missing.
@@ -37,48 +35,26 @@ def trials(
     for name in sets:
         folder = dump_dir / "raw" / name
         own = recipe.load_trials(folder)[:count]
-        texts = _texts(folder)
-        for trial, paths in zip(own, enrolments(folder, own, clips), strict=True):
-            found.append(
-                Trial(
-                    uid=f"{name} {trial.uid}",
-                    scenario=trial.scenario,
-                    target=str(trial.facts["target"]),
-                    enrolment=tuple(map(Path, paths)),
-                    read=functools.partial(read, trial),
-                    facts={key: trial.facts.get(key) for key in FACTS},
-                    text="" if trial.scenario == "ts3" else texts.get(trial.uid),
-                )
-            )
+        paths, texts = enrolments(folder, own, clips), known_texts(folder, own)
+        found += map(functools.partial(_trial, name), own, paths, texts)
     return found
 
 
-def _texts(folder: Path) -> dict[str, str]:
-    path = folder / "text_spk1"
-    return read_table(path) if path.is_file() else {}
+def _trial(
+    name: str, trial: recipe.Trial, enrolment: Sequence[str], text: str | None
+) -> Trial:
+    return Trial(
+        uid=f"{name} {trial.uid}",
+        scenario=trial.scenario,
+        target=str(trial.facts["target"]),
+        enrolment=tuple(map(Path, enrolment)),
+        read=functools.partial(read, trial),
+        facts={key: trial.facts.get(key) for key in FACTS},
+        text=text,
+    )
 
 
 def read(trial: recipe.Trial) -> Signals:
     """The signals of a trial of the recipe."""
     signals = recipe.load_signals(trial)
     return Signals(signals.mixture, signals.target, signals.interferer)
-
-
-def enrolments(
-    folder: Path, trials: Sequence[recipe.Trial], most: int
-) -> list[list[str]]:
-    """At most ``most`` enrolment clips for each trial of a set, its own one first.
-
-    Further ones are of other recordings than the one in the mixture.
-    """
-    own = read_table(folder / "enroll_spk1.scp")
-    if most == 1:
-        return [[own[trial.uid]] for trial in trials]
-    split = folder.parents[1] / "enroll" / split_of(folder.name)
-    known, paths = EnrolmentClips.read(split), read_table(split / "wav.scp")
-    chosen = []
-    for trial in trials:
-        source, speaker = trial.facts["target_source"], trial.facts["target"]
-        clips = [paths[known.ids[row]] for row in known.rows(f"*{source} {speaker}")]
-        chosen.append(list(dict.fromkeys([own[trial.uid], *clips]))[:most])
-    return chosen

@@ -18,6 +18,8 @@ from benchmarks.quality.trials import Signals, Trial
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.metrics.intrusive import score_signals, separation_scores
+from espnet_pse_kd.recipe import asr
+from espnet_pse_kd.report.listeners import Listeners
 from espnet_pse_kd.utils.progress import parallel_map
 
 Row = dict[str, Any]
@@ -26,17 +28,15 @@ ABOUT, ROWS = "about.json", "scores.jsonl"
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured beside the intrusive metrics.
+    """What is measured.
 
     Attributes:
-        asr: key of `whisper.WEIGHTS`, or another model of `recipe.asr`; None: no words.
-        mos: of "distillmos" and "dnsmos".
+        listeners: beside the intrusive metrics.
         frames: whether STOI and what is lost and what leaks are measured, frame by
             frame; otherwise separation alone, in a fraction of the time.
     """
 
-    asr: str | None = None
-    mos: tuple[str, ...] = ()
+    listeners: Listeners = Listeners()
     frames: bool = True
 
 
@@ -73,7 +73,8 @@ def score(
         UserError: the folder has scores of something else.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    _claim(folder, {**about, "asr": _asr_identity(measures), "mos": [*measures.mos]})
+    name, mos = measures.listeners.asr, [*measures.listeners.mos]
+    _claim(folder, {**about, "asr": name and asr.identity(name), "mos": mos})
     _claim_systems(folder, systems)
     done = {(row["system"], row["uid"]): row for row in read_rows(folder)}
     work = [
@@ -201,39 +202,8 @@ def measured(
     intrusive = score_signals if measures.frames else separation_scores
     scores = intrusive(signals.target, signals.interferer, signals.mixture, output)
     row: Row = {k: None if np.isnan(v) else v for k, v in scores.items()}
-    if measures.asr and text is not None:
-        row |= _words(measures.asr, text, output)
-    if np.any(signals.target):
-        if "distillmos" in measures.mos:
-            from espnet_pse_kd.metrics.distillmos import distillmos
-
-            row["distillmos"] = distillmos(output)
-        if "dnsmos" in measures.mos:
-            from espnet_pse_kd.metrics.quality import dnsmos
-
-            row |= {f"dnsmos_{key}": value for key, value in dnsmos(output).items()}
-    return row
-
-
-def _words(asr: str, text: str, output: np.ndarray) -> Row:
-    from espnet_pse_kd.report.asr_scoring import word_counts
-
-    recognizer = _recognizer(asr)
-    [heard] = recognizer([output])
-    return {**word_counts(text, heard, recognizer.normalize), "heard": heard}
-
-
-def _asr_identity(measures: Measures) -> str | None:
-    from espnet_pse_kd.recipe import asr
-
-    return None if measures.asr is None else asr.identity(measures.asr)
-
-
-@functools.cache
-def _recognizer(name: str):
-    from espnet_pse_kd.recipe import asr
-
-    return asr.load(name)
+    spoken = bool(np.any(signals.target))
+    return {**row, **measures.listeners.rate(output, text, spoken)}
 
 
 @functools.cache

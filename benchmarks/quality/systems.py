@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +14,11 @@ from benchmarks import environments
 from benchmarks.environments import PEERS, Unavailable
 from benchmarks.processes import PeerAudio
 from benchmarks.quality.trials import Signals
-from espnet_pse_kd import PersonalizedEnhancer, Profile, __version__
-from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
-from espnet_pse_kd.cli.voice import Clip, one_level
+from espnet_pse_kd import __version__
+from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import find_model
-from espnet_pse_kd.runtime.enrolment_quality import measure
+from tools.score_weights import Call, profile
 
 Enhance = Callable[[Signals, Sequence[Path]], np.ndarray]
 """A trial's signals and the enrolment's files give the output (N,), aligned."""
@@ -104,13 +101,8 @@ def _onnx(system: System) -> Enhance:
     """A model of ours as a user gets it."""
 
     def enhance(signals: Signals, enrolment: Sequence[Path]) -> np.ndarray:
-        return _enhancer(system.source)(
-            signals.mixture,
-            SAMPLE_RATE,
-            profile(system.source, tuple(enrolment)),
-            system.limit_db,
-            system.look_ahead,
-        )
+        call = Call(system.source, system.limit_db, system.look_ahead)
+        return call.enhance(signals.mixture, [str(path) for path in enrolment])
 
     return enhance
 
@@ -126,26 +118,11 @@ def _torch(system: System) -> Enhance:
 
     @torch.inference_mode()
     def enhance(signals: Signals, enrolment: Sequence[Path]) -> np.ndarray:
-        vector = profile(system.source, tuple(enrolment)).vector
+        vector = profile(system.source, [str(path) for path in enrolment]).vector
         wave, speaker = (torch.tensor(x)[None] for x in (signals.mixture, vector))
         return network(wave, speaker)[0].numpy()
 
     return enhance
-
-
-@functools.lru_cache(maxsize=8)
-def _enhancer(model: str | None) -> PersonalizedEnhancer:
-    return PersonalizedEnhancer.from_pretrained(model)
-
-
-@functools.lru_cache(maxsize=64)
-def profile(model: str | None, paths: tuple[Path, ...]) -> Profile:
-    """The profile of a voice; several files are brought to one level, as by enroll."""
-    clips = [Clip(path, read_audio(path)) for path in paths]
-    speech = one_level(clips, [measure(clip.wave) for clip in clips])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some enrolments are short, or noisy
-        return _enhancer(model).enroll(speech, SAMPLE_RATE)
 
 
 def _peer_audio(system: System) -> Enhance:
