@@ -2,13 +2,16 @@
 # and types.  make package-check: sdist and wheel, built, installed into environments of
 # their own and used there (15 minutes, package index).  make bench: speed, beside other
 # projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
-# the kept scores; options in FINDINGS.  make speaker_encoder: the package's ge2e_robust,
-# from what stages 1 and 2 of the recipe have written.  All make the environment if need be.
+# the kept scores; options in FINDINGS.  make libri2mix LIBRISPEECH=DIR: quality on
+# Libri2Mix; make quality: on another ground; options in QUALITY (docs/quality.md).
+# make speaker_encoder: the package's ge2e_robust, from what stages 1 and 2 of the recipe
+# have written.  All make the environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
-.PHONY: test check package-check bench findings speaker_encoder format env clean
+.PHONY: test test-dev check package-check bench libri2mix quality findings speaker_encoder \
+	format env clean
 
 env:
 	@local/setup_env.sh
@@ -35,6 +38,15 @@ package-check:
 
 bench:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.run $(BENCH)
+
+libri2mix:
+	@[ -n "$(LIBRISPEECH)" ] || { echo "error: LIBRISPEECH: missing; give the folder that" \
+	"holds test-clean: make libri2mix LIBRISPEECH=DIR" >&2; exit 2; }
+	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.quality libri2mix \
+	--librispeech "$(LIBRISPEECH)" $(QUALITY)
+
+quality:
+	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.quality $(QUALITY)
 
 findings:
 	@python=$$(local/setup_env.sh) && "$$python" -m tools.findings $(FINDINGS)

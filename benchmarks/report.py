@@ -28,10 +28,10 @@ process, its libraries included.
 """
 
 NOTES = """\
-MAC/s: matrix products and convolutions. DeepFilterNet3 (48 kHz) and GTCRN enhance
-whoever speaks: they know no enrolled voice. SkiM and TD-SpeakerBeam do; what makes a
-vector of the enrolment runs once, and is neither timed nor counted. Seeded weights were
-never trained: they cost as much time as trained ones.
+MAC/s: matrix products and convolutions. DeepFilterNet3 (48 kHz), GTCRN and Hush know no
+enrolled voice. SkiM and TD-SpeakerBeam do; what makes a vector of the enrolment runs
+once, and is neither timed nor counted. Seeded weights were never trained: they cost as
+much time as trained ones.
 """
 
 TRAINING = """\

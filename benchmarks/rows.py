@@ -147,6 +147,7 @@ def peer_rows(peer: Peer, options: Options) -> list[Row]:
     """The ways to run a peer; each makes its environment if need be."""
     runtimes = {
         "deepfilternet": {"Rust, streamed": ()},
+        "hush": {FP32: ()},
         "gtcrn": {PYTORCH_WHOLE: ("whole",), FP32: ("onnx",)},
         "puresound": {PYTORCH_WHOLE: ("whole",), PYTORCH_STEP: ("step",)},
     }[peer.name]

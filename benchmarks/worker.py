@@ -54,6 +54,21 @@ def serve_audio(facts: Facts, rate: int, enhance: Enhance) -> None:
     serve(facts, lambda seconds: {"calls": [*enhance(signal(seconds, rate))]})
 
 
+def serve_signals(rate: int, enhance: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Enhance the signals of ``.npy`` files in place until standard input ends.
+
+    Args:
+        rate: Hz, told first.
+        enhance: float32 (N,) to (N,), aligned, from a fresh state.
+    """
+    with open(int(os.environ[ANSWERS]), "w", encoding="utf-8") as answers:
+        _write(answers, {"rate": rate})
+        for line in sys.stdin:
+            path = json.loads(line)["path"]
+            np.save(path, np.asarray(enhance(np.load(path)), np.float32))
+            _write(answers, {})
+
+
 def timed(function: Callable[[Any], object], inputs: Iterable[Any]) -> Iterator[float]:
     """Seconds of ``function(x)`` for each input."""
     for x in inputs:

@@ -166,13 +166,15 @@ Training
     --train_jobs        # Students trained at the same time (default=${train_jobs})
     --asr_config        # YAML of the ASR trained for scoring on espeak; "" for none
     --asr_opts          # Further options of python -m espnet_pse_kd.bin.train_asr
-    --asr_model         # ESPnet ASR for WER instead: zoo tag, zip or folder
+    --asr_model         # ASR for WER instead: whisper_tiny, whisper_base (extra [wer]), or
+                        # an ESPnet one: zoo tag, zip or folder
 
 Evaluation
     --inference_model   # Checkpoint to use (default=${inference_model})
-    --dnsmos_trials     # Trials per scenario with DNSMOS, 0 for none (default=${dnsmos_trials})
-    --dnsmos_methods    # Methods that DNSMOS rates (default=all)
-    --dnsmos_seeds      # Training seeds that DNSMOS rates (default=all)
+    --dnsmos_trials     # Trials per scenario with DNSMOS and DistillMOS, 0 for none
+                        # (default=${dnsmos_trials})
+    --dnsmos_methods    # Methods that they rate (default=all)
+    --dnsmos_seeds      # Training seeds that they rate (default=all)
     --dry_blends        # Amplitudes a, e.g. "0.05 0.1 0.2": also score the output plus a times
                         # the mixture
     --dry_blend_methods # Systems for that (default: the last of --methods)
@@ -294,6 +296,10 @@ check_files() {
         done
     fi
     runs 9 && need 8 "${hf_exp}/$(basename "${hf_exp}").zip"
+    # A missing ASR shows now, not after hours of training.
+    if runs 7 && [ -n "${asr_model}" ]; then
+        "${python}" -m espnet_pse_kd.bin.asr_score --check --asr_model "${asr_model}"
+    fi
     return 0
 }
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_pse_kd.metrics import frames, intervals, quality, teacher
+from espnet_pse_kd.metrics import distillmos, frames, intervals, quality, teacher
 from espnet_pse_kd.metrics.leakage import (
     audible_share,
     leakage,
@@ -317,6 +317,18 @@ class TestQuality:
         assert quality.stoi(S, ZERO) == 0
         assert math.isnan(quality.stoi(ZERO, X))
         assert math.isnan(quality.stoi(S[:2000], S[:2000]))
+
+    def test_distillmos_hears_noise(self, capsys):
+        pytest.importorskip("distillmos")
+        rng = np.random.default_rng(0)
+        time = np.arange(9 * 16000) / 16000  # longer than the network's window
+        clean = 0.1 * np.sin(2 * np.pi * 200 * time) * np.sin(2 * np.pi * time)
+        noisy = clean + 0.1 * rng.standard_normal(len(clean))
+        scores = [distillmos.distillmos(x) for x in (clean, 0.1 * clean, noisy)]
+        assert all(1 <= score <= 5 for score in scores)
+        assert scores[0] == pytest.approx(scores[1], abs=0.01)  # level plays no part
+        assert scores[2] < scores[0]
+        assert not capsys.readouterr().out
 
     def test_dnsmos_equals_the_published_package(self):
         speechmos = pytest.importorskip("speechmos.dnsmos")

@@ -12,6 +12,7 @@ from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import read_csv
 from espnet_pse_kd.kaldi import read_table, write_table
+from espnet_pse_kd.metrics import recognition
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.recipe.teacher_scoring import Utterance, score_teacher
 from espnet_pse_kd.report import (
@@ -99,6 +100,8 @@ def root(tmp_path):
 def run(root, monkeypatch):
     """Runs ``bin.score`` in ``root``; returns rows keyed by system and uid."""
     monkeypatch.chdir(root)
+    loudness = lambda clip: float(np.abs(clip).sum())  # noqa: E731
+    monkeypatch.setattr(scoring.distillmos, "distillmos", loudness)
 
     def call(*options):
         score.main(["--dnsmos_trials", "0", "--nj", "1", *options])
@@ -380,6 +383,18 @@ def test_speakers_without_direction_are_not_alike():
     assert math.isnan(similarity.similarity(directions, "anna", "none"))
 
 
+class Parrot:
+    """An ASR that always hears the same."""
+
+    normalize = staticmethod(recognition.normalize)
+
+    def __init__(self, words):
+        self.words = words
+
+    def __call__(self, signals):
+        return [self.words] * len(signals)
+
+
 def transcribe(root, words, model="asr"):
     """Score an ASR that hears ``words`` everywhere; how many files that wrote."""
     systems = reference_systems(root / "exp")
@@ -389,7 +404,8 @@ def transcribe(root, words, model="asr"):
         score.TEST_SETS,
         root / "dump" / "raw",
         model,
-        lambda: lambda signals: [words] * len(signals),
+        lambda: Parrot(words),
+        "parrot",
     )
 
 
@@ -405,6 +421,7 @@ def test_word_errors_join_and_are_withheld_where_the_asr_is_poor(run, root):
     run()
     text = (root / "exp/RESULTS.md").read_text()
     assert "above 15%" not in text
+    assert "Words: ASR parrot, 2 trials with a known text." in text
     assert "|0.0 [0.0, 0.0]|0.0 [0.0, 0.0]|" in text[text.index("WER %") :]
     # Three words in each 1.5 s without the target: 120 a minute.
     assert "|120.0 [120.0, 120.0]|" in text[text.index("## TS3") :]
@@ -455,7 +472,11 @@ def test_a_mended_source_scores_again(
     def again():
         again = transcribe(root, "one two")
         raw = root / "dump" / "raw"
-        done = {s.name for s in systems if scoring.score_dnsmos(s, "test_ts2", raw, 1)}
+        done = {
+            s.name
+            for s in systems
+            if scoring.score_mos("dnsmos", s, "test_ts2", raw, 1)
+        }
         return again, done
 
     assert again() == (20, {*REFERENCE_ROWS, "s"})
@@ -477,10 +498,10 @@ def test_dnsmos_joins_its_trials_and_methods(run, root, monkeypatch):
     before = run()
     few = run("--dnsmos_trials", "1")
     assert len(rated) == 5 * 3  # one trial of each set but TS3, in five rows
-    plain = {
-        k: {n: v for n, v in r.items() if "dnsmos" not in n} for k, r in few.items()
-    }
+    plain = {k: {n: v for n, v in r.items() if "mos" not in n} for k, r in few.items()}
     assert plain == before
+    for row in few.values():
+        assert row["distillmos"] == row["dnsmos_ovrl"]  # both rate the same audio
     with_it = {key for key, row in few.items() if row["dnsmos_ovrl"]}
     assert {system for system, _ in with_it} == {*REFERENCE_ROWS, "s"}
     assert "ts3" not in "".join(uid for _, uid in with_it)

@@ -120,6 +120,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
         ("--score_tag a/b", "--score_tag a/b: give letters and digits"),
         ("--pse_config no.yaml", "no.yaml: no such file"),
         ("--pvad_config no.yaml", "no.yaml: no such file"),
+        ("--asr_model whisper_x", "--asr_model whisper_x: no such Whisper; choose"),
         ("--stage 3 --stop_stage 2", "--stage 3: it is after --stop_stage 2"),
         ("--stop_stage 10", "--stop_stage 10: the last stage is 9"),
         ("--stop_stage 9", "--hf_repo: missing; stage 9 needs USER/NAME"),

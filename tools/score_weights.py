@@ -4,7 +4,8 @@
 Every trial of the recipe's test sets is enrolled and enhanced, as a stream and with
 `look_ahead`; run stages 1 and 2 of the recipe first. A trial's own enrolment clip has 3
 to 8 s; with --clips 3 others, of other recordings, join it, as users are advised.
---dnsmos rates the outputs as well, and the input: 3 to 5 s a clip.
+--dnsmos rates the outputs as well, and the input: 3 to 5 s a clip; --distillmos and
+--asr take a second or less. WER counts the trials whose text is known.
 
 python tools/score_weights.py --dump_dir egs2_recipe/dump --nj 2
 """
@@ -27,10 +28,11 @@ from espnet_pse_kd.cli.voice import Clip, one_level
 from espnet_pse_kd.enrolment_vectors import EnrolmentClips
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table
-from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median
+from espnet_pse_kd.metrics.intervals import bootstrap_interval, mean, median, ratio
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.metrics.quality import dnsmos
 from espnet_pse_kd.recipe.training_data import split_of
+from espnet_pse_kd.report.listeners import Listeners
 from espnet_pse_kd.report.trials import (
     Signals,
     Trial,
@@ -83,6 +85,12 @@ DNSMOS = tuple(
 )
 
 
+DISTILLMOS = tuple(
+    Figure(name, "distillmos", mean, f"{name.upper()} DistillMOS", digits=2)
+    for name in ("ts0", "ts1", "ts2")
+)
+
+
 class Call(NamedTuple):
     """A way to call the enhancer.
 
@@ -104,9 +112,8 @@ class Call(NamedTuple):
 
     def enhance(self, mixture: np.ndarray, clips: Sequence[str]) -> np.ndarray:
         """The mixture (N,), enhanced for the voice of the clips."""
-        profile = _profile(self.model, clips)
-        enhancer = _enhancer(self.model)
-        return enhancer(mixture, SAMPLE_RATE, profile, *self[1:])
+        voice = profile(self.model, clips)
+        return _enhancer(self.model)(mixture, SAMPLE_RATE, voice, *self[1:])
 
 
 @functools.lru_cache(maxsize=8)
@@ -114,11 +121,12 @@ def _enhancer(model: str | None) -> PersonalizedEnhancer:
     return PersonalizedEnhancer.from_pretrained(model)
 
 
-def _profile(model: str | None, paths: Sequence[str]) -> Profile:
+def profile(model: str | None, paths: Sequence[str]) -> Profile:
+    """The profile of a voice; several files are brought to one level, as by enroll."""
     clips = [Clip(Path(path), read_audio(path)) for path in paths]
     speech = one_level(clips, [measure(clip.wave) for clip in clips])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the recipe's clips are short and noisy
+        warnings.simplefilter("ignore")  # clips of the test sets are short and noisy
         return _enhancer(model).enroll(speech, SAMPLE_RATE)
 
 
@@ -137,15 +145,26 @@ def enrolments(folder: Path, trials: Sequence[Trial], most: int) -> list[list[st
     return chosen
 
 
+def known_texts(folder: Path, trials: Sequence[Trial]) -> list[str | None]:
+    """What the target of each trial says; "" where it is silent, None if unknown."""
+    path = folder / "text_spk1"
+    texts = read_table(path) if path.is_file() else {}
+    return ["" if t.scenario == "ts3" else texts.get(t.uid) for t in trials]
+
+
 def _score(
-    work: tuple[Trial, Sequence[str]], calls: tuple[Call, ...], rate: bool
+    work: tuple[Trial, Sequence[str], str | None],
+    calls: tuple[Call, ...],
+    rate: bool,
+    listeners: Listeners,
 ) -> list[dict]:
-    trial, clips = work
+    trial, clips, text = work
     signals: Signals = load_signals(trial)
     mixture = signals.mixture
     outputs = {str(call): call.enhance(mixture, clips) for call in calls}
-    if rate:
+    if rate or listeners != Listeners():
         outputs = {"noisy": mixture, **outputs}
+    spoken = bool(np.any(signals.target))
     return [
         {
             "call": name,
@@ -154,6 +173,8 @@ def _score(
             "target": trial.facts["target"],
             **score_signals(signals.target, signals.interferer, mixture, output),
             **(dnsmos(output) if rate else {}),
+            "seconds": len(mixture) / SAMPLE_RATE,
+            **listeners.rate(output, text, spoken),
         }
         for name, output in outputs.items()
     ]
@@ -181,6 +202,34 @@ def _cell(rows: list[dict], figure: Figure) -> str:
     return "{} [{}, {}]".format(*(f"{end:.{figure.digits}f}" for end in ends))
 
 
+def word_table(rows: list[dict]) -> list[str]:
+    """Word errors in %, with the number of trials; inserted words per minute in TS3."""
+    heard = [row for row in rows if row.get("words") is not None]
+    scenarios = list(dict.fromkeys(row["scenario"] for row in heard))
+    units = ["words per min" if name == "ts3" else "WER %" for name in scenarios]
+    heads = [f"{name.upper()} {unit}" for name, unit in zip(scenarios, units)]
+    lines = ["|".join(["", "call", *heads, ""]), "|---" * (len(heads) + 1) + "|"]
+    for call in dict.fromkeys(row["call"] for row in heard):
+        own = [row for row in heard if row["call"] == call]
+        parts = [[r for r in own if r["scenario"] == name] for name in scenarios]
+        lines.append("|".join(["", call, *map(_word_cell, parts), ""]))
+    return lines
+
+
+def _word_cell(rows: list[dict]) -> str:
+    silent = rows[0]["scenario"] == "ts3"
+    pairs = [
+        (row["word_insertions"], row["seconds"] / 60)
+        if silent
+        else (row["word_errors"], row["words"])
+        for row in rows
+    ]
+    speakers = [row["target"] for row in rows]
+    found = bootstrap_interval(np.array(pairs, float), speakers, statistic=ratio)
+    ends = [(1 if silent else 100) * x for x in (found.value, found.low, found.high)]
+    return "{:.1f} [{:.1f}, {:.1f}] (n={})".format(*ends, len(rows))
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -193,9 +242,13 @@ def main() -> None:
     add("--trials", type=int, help="first trials of each set only")
     add("--clips", type=int, default=1, help="most enrolment clips of a trial")
     add("--dnsmos", action="store_true", help="rate outputs and input by DNSMOS, too")
+    add("--distillmos", action="store_true", help="and by DistillMOS")
+    add("--asr", help="count words: whisper_tiny, whisper_base or an ESPnet ASR")
     add("--output", type=Path, help="JSON lines with the scores of every trial")
     add("--nj", type=int, default=2)
     args = parser.parse_args()
+    listeners = Listeners(args.asr, ("distillmos",) if args.distillmos else ())
+    listeners.check()
     limits = [None, *args.limits]
     ways = (False,) if args.causal else (False, True)
     calls = tuple(
@@ -208,8 +261,9 @@ def main() -> None:
     for name in args.sets:
         folder = args.dump_dir / "raw" / name
         trials = load_trials(folder)[: args.trials]
-        work += zip(trials, enrolments(folder, trials, args.clips), strict=True)
-    run = functools.partial(_score, calls=calls, rate=args.dnsmos)
+        clips = enrolments(folder, trials, args.clips)
+        work += zip(trials, clips, known_texts(folder, trials), strict=True)
+    run = functools.partial(_score, calls=calls, rate=args.dnsmos, listeners=listeners)
     results = parallel_map(run, work, args.nj, "trials")
     rows = [row for group in results for row in group]
     if args.output:
@@ -218,6 +272,10 @@ def main() -> None:
     print("\n".join(table(rows, FIGURES)))
     if args.dnsmos:
         print("\n".join(["", *table(rows, DNSMOS)]))
+    if args.distillmos:
+        print("\n".join(["", *table(rows, DISTILLMOS)]))
+    if args.asr:
+        print("\n".join(["", *word_table(rows)]))
 
 
 if __name__ == "__main__":

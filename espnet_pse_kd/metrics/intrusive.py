@@ -11,6 +11,30 @@ from espnet_pse_kd.metrics.separation import level_change, si_sdr
 from espnet_pse_kd.metrics.suppression import over_suppression
 
 
+def separation_scores(
+    target: np.ndarray,
+    interferer: np.ndarray,
+    mixture: np.ndarray,
+    output: np.ndarray,
+) -> dict[str, float]:
+    """Whether the output is the target; arguments as of `score_signals`.
+
+    Returns:
+        ``si_sdr, si_sdri, failure, wrong_speaker``, the last two 0/1; NaN where one is
+        undefined.
+    """
+    spoken = bool(np.any(target))
+    scores = dict.fromkeys(("si_sdr", "si_sdri", "failure", "wrong_speaker"), np.nan)
+    if spoken:
+        scores["si_sdr"] = si_sdr(target, output)
+    if spoken and np.any(mixture != target):  # otherwise there is nothing to improve
+        scores["si_sdri"] = scores["si_sdr"] - si_sdr(target, mixture)
+        scores["failure"] = float(scores["si_sdri"] < 0)
+    if spoken and np.any(interferer):
+        scores["wrong_speaker"] = float(si_sdr(interferer, output) > scores["si_sdr"])
+    return scores
+
+
 def score_signals(
     target: np.ndarray,
     interferer: np.ndarray,
@@ -26,18 +50,10 @@ def score_signals(
         output: (N,) what the system made of the mixture.
 
     Returns:
-        ``si_sdr, si_sdri, failure, wrong_speaker, level_change, stoi`` and the figures
-        of `over_suppression` and `leakage`. ``failure`` and ``wrong_speaker`` are 0/1.
+        The figures of `separation_scores`, ``level_change``, ``stoi``, and those of
+        `over_suppression` and `leakage`.
     """
-    spoken = bool(np.any(target))
-    scores = dict.fromkeys(("si_sdr", "si_sdri", "failure", "wrong_speaker"), np.nan)
-    if spoken:
-        scores["si_sdr"] = si_sdr(target, output)
-    if spoken and np.any(mixture != target):  # otherwise there is nothing to improve
-        scores["si_sdri"] = scores["si_sdr"] - si_sdr(target, mixture)
-        scores["failure"] = float(scores["si_sdri"] < 0)
-    if spoken and np.any(interferer):
-        scores["wrong_speaker"] = float(si_sdr(interferer, output) > scores["si_sdr"])
+    scores = separation_scores(target, interferer, mixture, output)
     scores["level_change"] = level_change(target, output, frames.active(target))
     scores["stoi"] = stoi(target, output)
     return {

@@ -116,23 +116,30 @@ def _mel_filters(size: int):
     )
 
 
-@functools.cache
-def _session(name: str):
-    # speechmos is not imported: its own procedure runs one window at a time, on every
-    # core, and rejects estimates that exceed full scale.
-    spec = importlib.util.find_spec("speechmos")
-    try:
-        import onnxruntime
-    except ImportError:
-        spec = None
-    if spec is None or spec.origin is None:
+def check() -> None:
+    """That DNSMOS can be loaded.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    if any(importlib.util.find_spec(m) is None for m in ("speechmos", "onnxruntime")):
         raise UserError(
             "DNSMOS: speechmos or onnxruntime is not installed; "
             "pip install speechmos onnxruntime, or give --dnsmos_trials 0"
         )
+
+
+@functools.cache
+def _session(name: str):
+    check()
+    import onnxruntime
+
+    # speechmos is not imported: its own procedure runs one window at a time, on every
+    # core, and rejects estimates that exceed full scale.
+    spec = importlib.util.find_spec("speechmos")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = Path(spec.origin).parent / f"{name}.onnx"
+    path = Path(str(spec and spec.origin)).parent / f"{name}.onnx"
     return onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )

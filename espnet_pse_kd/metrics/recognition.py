@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _NOT_WORDS = re.compile(r"[^\w' ]+|_")
@@ -28,17 +29,34 @@ class WordErrors:
     def errors(self) -> int:
         return self.substitutions + self.deletions + self.insertions
 
+    @property
+    def counted(self) -> int:
+        """Errors, at most 100 % of the words, if there are any.
+
+        An ASR may repeat itself without end on what it does not understand; one such
+        utterance would outweigh a hundred others.
+        """
+        return min(self.errors, self.words) if self.words else self.errors
+
 
 def normalize(text: str) -> str:
     """Lower case, no punctuation but apostrophes, single spaces."""
     return " ".join(_NOT_WORDS.sub(" ", text.casefold()).split())
 
 
-def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Count errors of ``hypothesis``, after `normalize`; either text may be empty."""
+def word_errors(
+    reference: str, hypothesis: str, normalizer: Callable[[str], str] = normalize
+) -> WordErrors:
+    """Count errors of ``hypothesis``; either text may be empty.
+
+    Args:
+        reference: what is said.
+        hypothesis: what is heard.
+        normalizer: of both.
+    """
     import jiwer
 
-    spoken, heard = normalize(reference), normalize(hypothesis)
+    spoken, heard = normalizer(reference), normalizer(hypothesis)
     if not spoken:  # jiwer has no alignment for an empty reference
         return WordErrors(0, 0, 0, len(heard.split()))
     result = jiwer.process_words(spoken, heard)

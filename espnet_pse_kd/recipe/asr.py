@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open, audio_state, fingerprint, read_json
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.metrics.recognition import normalize
-from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe import jobs, whisper
 from espnet_pse_kd.recipe.lexicon import Lexicon
 from espnet_pse_kd.recipe.zoo import zoo_files
 from espnet_pse_kd.utils.progress import progress
@@ -201,6 +202,44 @@ def _train_command(
     return command
 
 
+class Transcriber(Protocol):
+    """What scores words."""
+
+    def __call__(self, signals: list[np.ndarray]) -> list[str]:
+        """Transcribe signals (N,) of any lengths; exact silence gives no words."""
+        ...
+
+    def normalize(self, text: str, /) -> str:
+        """A text as it is compared, reference or transcript."""
+        ...
+
+
+def load(model: str, device: str = "cpu") -> Transcriber:
+    """The ASR called ``model``: a key of `whisper.WEIGHTS`, or see `Recognizer`.
+
+    Raises:
+        UserError: it is not found, not installed, or does not fit.
+    """
+    if model in whisper.WEIGHTS:
+        return whisper.Whisper(model)
+    return Recognizer(model, device)
+
+
+def check(model: str) -> None:
+    """That `load` will find a model, without loading it; a zoo tag is not looked up.
+
+    Raises:
+        UserError: it is not found or not installed.
+    """
+    if model in whisper.WEIGHTS:
+        whisper.check(model)
+    elif model.startswith("whisper_"):
+        known = ", ".join(whisper.WEIGHTS)
+        raise UserError(f"--asr_model {model}: no such Whisper; choose from {known}")
+    elif Path(model).is_dir() or model.endswith(".pth"):
+        _locate(model)
+
+
 class Recognizer:
     """CTC decoding with an ESPnet ASR, in batches.
 
@@ -216,6 +255,8 @@ class Recognizer:
     Raises:
         UserError: the model is not found, is no 16 kHz ASR, or has no CTC branch.
     """
+
+    normalize = staticmethod(normalize)
 
     def __init__(self, model: str, device: str = "cpu") -> None:
         from espnet2.tasks.asr import ASRTask
@@ -298,6 +339,8 @@ def _locate(model: str) -> tuple[Path, Path]:
 
 def identity(model: str) -> str:
     """What tells one ASR from another: its name and, for a file, size and time."""
+    if model in whisper.WEIGHTS:
+        return whisper.identity(model)
     path = Path(model)
     if path.is_dir() or path.suffix == ".pth":
         path = _locate(model)[1]
@@ -305,7 +348,7 @@ def identity(model: str) -> str:
 
 
 def transcribe(
-    recognizer: Recognizer,
+    recognizer: Transcriber,
     signals: Iterable[tuple[str, np.ndarray]],
     total: int,
     label: str,

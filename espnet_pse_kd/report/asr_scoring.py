@@ -18,7 +18,7 @@ from espnet_pse_kd.files import (
 )
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.metrics import recognition
-from espnet_pse_kd.recipe.asr import Recognizer, transcribe
+from espnet_pse_kd.recipe.asr import Transcriber, transcribe
 from espnet_pse_kd.report.trials import (
     System,
     Trial,
@@ -38,7 +38,8 @@ def score_words(
     test_sets: Sequence[str],
     dumpdir: Path,
     model: str,
-    recognizer: Callable[[], Recognizer],
+    recognizer: Callable[[], Transcriber],
+    title: str = "",
 ) -> int:
     """Write ``asr.csv`` beside the scores of every row and set; keep what is current.
 
@@ -51,11 +52,12 @@ def score_words(
         dumpdir: ``dump/raw``.
         model: what names the ASR, part of the fingerprint.
         recognizer: loads the ASR; called once, and only where there is work.
+        title: what the tables call the ASR.
 
     Returns:
         Number of files written.
     """
-    loaded: Recognizer | None = None
+    loaded: Transcriber | None = None
     written = 0
     for test_set in test_sets:
         trials = load_trials(dumpdir / test_set)
@@ -78,7 +80,15 @@ def score_words(
             label = f"transcribing {system.name} {test_set}"
             signals = _signals(system, chosen, outputs)
             heard = transcribe(loaded, signals, len(chosen), label)
-            rows = [_row(trial.uid, texts[trial.uid], heard) for trial in chosen]
+            rows = [
+                {
+                    "uid": trial.uid,
+                    "asr": title,
+                    **word_counts(texts[trial.uid], heard[trial.uid], loaded.normalize),
+                    "heard": heard[trial.uid],
+                }
+                for trial in chosen
+            ]
             stamp.unlink(missing_ok=True)
             write_csv(folder / WORDS, rows)
             _write(stamp, wanted)
@@ -155,13 +165,14 @@ def _signals(
             yield trial.uid, read_estimate(outputs[trial.uid], len(signals.mixture))
 
 
-def _row(uid: str, reference: str, heard: dict[str, str]) -> dict[str, object]:
-    counts = recognition.word_errors(reference, heard[uid])
+def word_counts(
+    reference: str, heard: str, normalizer: Callable[[str], str]
+) -> dict[str, int]:
+    """Columns of one transcript: ``words`` and its errors, see `WordErrors.counted`."""
+    counts = recognition.word_errors(reference, heard, normalizer)
     return {
-        "uid": uid,
         "words": counts.words,
-        "word_errors": counts.errors,
+        "word_errors": counts.counted,
         "word_deletions": counts.deletions,
         "word_insertions": counts.insertions,
-        "heard": heard[uid],
     }

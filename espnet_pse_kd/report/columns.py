@@ -102,6 +102,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("BAK", ("dnsmos_bak",), digits=2),
         Column("P.808", ("dnsmos_p808",), digits=2),
         Column("pDNSMOS OVRL", ("dnsmos_povrl",), digits=2),
+        Column("DistillMOS", ("distillmos",), digits=2),
         Column("WER %", ("word_errors", "words"), ratio, **_PERCENT),
         Column("DEL %", ("word_deletions", "words"), ratio, **_PERCENT),
         Column(

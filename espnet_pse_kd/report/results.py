@@ -30,8 +30,9 @@ NOTES = (
     "similar voices: the third of a scenario's trials whose two speakers have the most "
     "similar mean enrolment vectors (cosine, the mean of all speakers taken off)",
     "`s+0.1x`: dry blend, the output of `s` plus 0.1 times the mixture",
-    "WER and DEL: one ASR for all rows, best CTC path, no language model",
-    "DNSMOS: a fixed subset of the trials",
+    "WER and DEL: one ASR for all rows; errors count up to 100 % of an utterance's "
+    "words",
+    "DNSMOS and DistillMOS: a fixed subset of the trials",
 )
 """What a reader of the tables must know."""
 

@@ -7,7 +7,7 @@ from espnet_pse_kd.report.columns import TABLES, Column
 from espnet_pse_kd.report.overview import system_row
 from espnet_pse_kd.report.scores import Scores
 from espnet_pse_kd.report.strata import stratum_tables
-from espnet_pse_kd.report.tables import Table
+from espnet_pse_kd.report.tables import DASH, Table
 
 WER_LIMIT = 0.15
 """An ASR with more errors than this on the clean row says nothing about the others."""
@@ -29,6 +29,14 @@ def word_note(scores: Scores, scenario: str) -> str | None:
             f"above {WER_LIMIT:.0%}"
         )
     return None
+
+
+def heard_by(scores: Scores) -> str:
+    """Which ASR counted the words, and in how many trials."""
+    heard = [row for row in scores.rows if row.get("words")]
+    names = ", ".join(dict.fromkeys(row.get("asr") or DASH for row in heard))
+    trials = len({row["uid"] for row in heard})
+    return f"Words: ASR {names}, {trials} trials with a known text." if heard else ""
 
 
 def scenario_tables(scores: Scores, scenario: str) -> list[Table]:
@@ -56,5 +64,7 @@ def question_tables(scores: Scores, scenario: str, note: str | None) -> list[Tab
         header = ["system", "speakers", "trials", *(c.title for c in columns)]
         names = ", ".join(column.title for column in lost)
         why = f"{names}: dashes, because {note}." if lost else ""
+        if not lost and any(column.keys[0] in _WORDS for column in columns):
+            why = heard_by(scores)
         tables.append(Table(title, header, rows, why))
     return tables

@@ -24,7 +24,7 @@ from espnet_pse_kd.files import (
     read_json,
     write_csv,
 )
-from espnet_pse_kd.metrics import quality
+from espnet_pse_kd.metrics import distillmos, quality
 from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.report.asr_scoring import WORDS, words_fit
 from espnet_pse_kd.report.similarity import add_similarity, vectors_file
@@ -95,8 +95,16 @@ def _dnsmos_job(job: Job) -> dict[str, Any]:
     return {"uid": job.trial.uid, **{f"dnsmos_{k}": v for k, v in scores.items()}}
 
 
+def _distillmos_job(job: Job) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(1)  # the work is parallel over trials already
+    score = distillmos.distillmos(job.output(load_signals(job.trial)))
+    return {"uid": job.trial.uid, "distillmos": score}
+
+
 def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
-    """The ``count`` trials that DNSMOS scores: random, the same for every system.
+    """The ``count`` trials that both MOS rate: random, the same for every system.
 
     A larger ``count`` extends a smaller one's choice.
     """
@@ -128,18 +136,29 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
     return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
 
 
-def score_dnsmos(
-    system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
-) -> bool:
-    """Write ``dnsmos.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
+_MOS_JOBS = {"dnsmos": _dnsmos_job, "distillmos": _distillmos_job}
+_MOS_CODE = {"dnsmos": quality, "distillmos": distillmos}
+MOS = tuple(_MOS_JOBS)
+"""Predicted quality, each in a file of its own."""
 
-    It takes longer than all other metrics together and stands by itself, so that
+
+def score_mos(
+    name: str, system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
+) -> bool:
+    """Write ``NAME.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
+
+    DNSMOS takes longer than all other metrics together and stands by itself, so that
     neither a larger ``count`` nor a change of those computes what is there again.
 
+    Args:
+        name: one of `MOS`.
+        system, test_set, dumpdir, nj: see `score_set`.
+        count: trials.
+
     Raises:
-        UserError: as `score_set`; speechmos is not installed.
+        UserError: as `score_set`; a package is not installed.
     """
-    return _measure(system, test_set, dumpdir, "dnsmos", _dnsmos_job, count, nj)
+    return _measure(system, test_set, dumpdir, name, _MOS_JOBS[name], count, nj)
 
 
 def _measure(
@@ -207,7 +226,7 @@ def _version(name: str, system: System) -> str:
     """Digest of the code that decides the numbers, so that a mended metric rescores."""
     if name == "scores":  # the oracle rows' code is among that of the metrics
         return _metrics_version()
-    return fingerprint([str(quality.__file__), *row_sources(system)], {})
+    return fingerprint([str(_MOS_CODE[name].__file__), *row_sources(system)], {})
 
 
 @functools.cache
@@ -270,21 +289,21 @@ def score_all(
 ) -> None:
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
-    DNSMOS and, where ``asr.csv`` (see `report.asr_scoring`) lies beside a
+    DNSMOS, DistillMOS and, where ``asr.csv`` (see `report.asr_scoring`) lies beside a
     ``scores.csv``, word errors join the rows; those of other audio than the present
     are left out, with a warning. How alike the voices are joins them as
     well: it is a fact of the speakers, not of an output, so that it needs no scoring.
-    Dry blends get no DNSMOS.
+    Dry blends get no MOS.
 
     Args:
         systems: the rows.
         test_sets: names of folders of ``dumpdir``.
         dumpdir: ``dump/raw``.
         output: the table to write.
-        dnsmos_trials: trials per set that DNSMOS scores, 0 for none.
-        dnsmos_methods: systems or methods that it scores beside the reference rows;
+        dnsmos_trials: trials per set that DNSMOS and DistillMOS rate, 0 for none.
+        dnsmos_methods: systems or methods that they rate beside the reference rows;
             none for all.
-        dnsmos_seeds: training seeds of those that it scores, none for all.
+        dnsmos_seeds: training seeds of those that they rate, none for all.
         nj: processes.
 
     Raises:
@@ -294,6 +313,9 @@ def score_all(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     trained = [s for s in systems if not s.is_reference and not s.dry]
     names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
+    if dnsmos_trials:
+        quality.check()
+        distillmos.check()
     for seed in dnsmos_seeds:
         if all(system.seed != seed for system in trained):
             raise UserError(f"--dnsmos_seeds: no system of seed {seed}")
@@ -315,10 +337,10 @@ def score_all(
             for row in own:  # a second configuration in the folder renames the first's
                 row["system"] = system.name
             add_similarity(own, vectors_file(dumpdir, test_set))
-            if rated and dnsmos_trials:
-                score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj)
-                subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
-                own = _join(own, folder / "dnsmos.csv", subset)
+            subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
+            for name in MOS if rated and dnsmos_trials else ():
+                score_mos(name, system, test_set, dumpdir, dnsmos_trials, nj)
+                own = _join(own, folder / f"{name}.csv", subset)
             words = folder / WORDS
             if words.is_file() and not words_fit(system, test_set, dumpdir):
                 stale.append(words)
