@@ -348,7 +348,7 @@ def test_another_speed_is_another_voice_of_the_same_person(
     time = np.arange(32000) / 16000
     write_audio(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 1000 * time))
     utt = next(iter(inventory.voices))
-    wavs = inventory.wavs | {utt: str(tmp_path / "tone.wav")}
+    wavs = ChainMap({utt: str(tmp_path / "tone.wav")}, inventory.wavs)
     slow = replace(inventory, wavs=wavs)
     tone = read_pieces(slow, [Piece(utt, 8000, 16000)])
     assert len(tone) == 16000
