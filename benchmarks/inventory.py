@@ -58,8 +58,8 @@ def make_up(folder: Path, utterances: int, speakers: int) -> None:
 def measure(folder: Path, draws: int) -> dict[str, float]:
     """Open a split as a worker does, and draw training trials."""
     from espnet_pse_kd.simulation.enrolment import plan_clips
-    from espnet_pse_kd.simulation.inventory import load_inventory
     from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
+    from espnet_pse_kd.simulation.split import load_inventory
 
     options = SimulationOptions(speeds=SPEEDS, formants=FORMANTS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -39,6 +39,7 @@ seeds=
 # Data (stages 1 to 3)
 corpus=espeak
 librispeech=
+corpora=
 noise=
 rir=
 train_set=train
@@ -127,8 +128,10 @@ General
     --config            # File of such options as shell variables, read first
 
 Data
-    --corpus            # espeak (embedded, synthesized) or librispeech (default=${corpus})
+    --corpus            # espeak (embedded, synthesized), librispeech or kaldi (default=${corpus})
     --librispeech       # Folder that holds LibriSpeech subsets
+    --corpora           # Corpora to take voices from, "[KIND:]FOLDER[:WEIGHT] ...": KIND is
+                        # kaldi or librispeech, by default that of --corpus
     --noise             # Folder of noise recordings
     --rir               # Folder of measured room responses (optional)
     --train_set, --valid_set, --test_sets    # Names of the simulated sets
@@ -247,11 +250,13 @@ check_options() {
         die "--stage ${stage}: it is after --stop_stage ${stop_stage}; nothing to run"
     case "${corpus}" in
         espeak) ;;
-        librispeech)
-            [ -n "${librispeech}" ] || die "--librispeech: missing; give the folder"
+        librispeech | kaldi)
+            [ -n "${librispeech}${corpora}" ] || [ "${corpus}" = kaldi ] ||
+                die "--librispeech: missing; give the folder"
+            [ -n "${librispeech}${corpora}" ] || die "--corpora: missing; give folders"
             [ -n "${noise}" ] || die "--noise: missing; give a folder of noises"
             ;;
-        *) die "--corpus: unknown corpus '${corpus}'; choose espeak or librispeech" ;;
+        *) die "--corpus: unknown corpus '${corpus}'; choose espeak, librispeech or kaldi" ;;
     esac
     for folder in "${librispeech}" "${noise}" "${rir}"; do
         [ -z "${folder}" ] || [ -d "${folder}" ] ||
@@ -407,7 +412,7 @@ if runs 1; then
     begin 1 "corpus ${corpus} -> ${datadir}"
     # shellcheck disable=SC2086
     job corpus local/data.sh --corpus "${corpus}" --data_dir "${datadir}" \
-        --seed "${seed}" --nj "${nj}" --rooms ${rooms} \
+        --seed "${seed}" --nj "${nj}" --rooms ${rooms} ${corpora:+--corpora ${corpora}} \
         ${librispeech:+--librispeech "${librispeech}"} ${noise:+--noise "${noise}"} \
         ${rir:+--rir "${rir}"} ${local_data_opts}
     keep_time 1_corpus

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from espnet_pse_kd.corpora import index as index_module
 from espnet_pse_kd.corpora.index import FOLDER, Texts, open_index
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.cast import Cast, played
-from espnet_pse_kd.simulation.inventory import load_inventory, make_sources
+from espnet_pse_kd.simulation.split import load_inventory, make_sources
 from espnet_pse_kd.simulation.voices import OWN, Voice
 
 VOICES = (Voice(0.9), OWN, Voice(1.1, 0.9))
@@ -86,18 +84,23 @@ def test_targets_are_those_with_two_sources(split: Path) -> None:
     assert len(inventory.sources["eve"]) == 30
 
 
-@given(
-    st.lists(st.floats(0.05, 8.0), min_size=1, max_size=6),
-    st.sampled_from([OWN, Voice(0.85), Voice(1.17)]),
-)
-def test_enough_speech_is_enough_for_two_sources(
-    tmp_path_factory: pytest.TempPathFactory, seconds: list[float], voice: Voice
-) -> None:
-    folder = tmp_path_factory.mktemp("split")
-    index = open_index(write_split(folder, {"a": seconds}) / "speech")
-    lengths = {str(k): played(voice, int(n)) for k, n in enumerate(index.samples)}
-    expected = bool(make_sources("a", lengths))
-    assert Cast(index, [voice]).target_persons == expected
+def test_enough_speech_is_enough_for_two_sources(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lengths = {
+        f"s{k:03d}": list(rng.uniform(0.05, rng.uniform(1, 8), rng.integers(1, 6)))
+        for k in range(300)
+    }
+    lengths |= {"s300": [4.0], "s301": [3.9999], "s302": [3.0, 2.9], "s303": [3.4, 3.4]}
+    index = open_index(write_split(tmp_path, lengths) / "speech")
+    for voice in (OWN, Voice(0.85), Voice(1.17)):
+        cast = Cast(index, [voice])
+        for person, name in enumerate(index.speakers):
+            rows = index.rows(person)
+            played_lengths = {
+                str(r): played(voice, int(index.samples[r])) for r in rows
+            }
+            enough = bool(make_sources(name, played_lengths))
+            assert (voice.named(name) in cast.targets) == enough, name
 
 
 def test_segments_start_within_their_recordings(tmp_path: Path) -> None:

@@ -111,8 +111,9 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
     ("args", "message"),
     [
         ("--preset huge", "--preset: unknown preset 'huge'; choose from ablation"),
-        ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak or"),
+        ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak, lib"),
         ("--corpus librispeech", "--librispeech: missing; give the folder"),
+        ("--corpus kaldi", "--corpora: missing; give folders"),
         ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),
         ("--methods rlog", "--methods: unknown method 'rlog'; did you mean 'r_log'"),
         ("--methods 'best r_log_asym_error'", "--methods: 'r_log_asym_error' is named"),

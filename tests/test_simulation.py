@@ -20,7 +20,8 @@ from scipy.signal import butter, lfilter
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import simulate as command
-from espnet_pse_kd.corpora.librispeech import prepare_librispeech
+from espnet_pse_kd.corpora.merge import Corpus, SplitOptions
+from espnet_pse_kd.corpora.prepare import prepare_corpora
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.report.results import training_mix
@@ -75,8 +76,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
     make_librispeech(root)
     folder = root / "data"
-    prepare_librispeech(
-        folder, root / "LibriSpeech", root / "noise", root / "rir", dev_speakers=3
+    prepare_corpora(
+        folder,
+        [Corpus("librispeech", root / "LibriSpeech")],
+        root / "noise",
+        root / "rir",
+        SplitOptions(dev_speakers=3),
     )
     for split in ("train", "dev", "test"):
         write_rooms(folder / split / "rir", split, 2, seed=0)

@@ -14,11 +14,9 @@ import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.corpora.index import Index, Texts
+from espnet_pse_kd.corpora.inventory import MIN_HALF_SECONDS
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation.voices import OWN, Voice, person_of
-
-MIN_HALF_SECONDS = 2.0
-"""A speaker's only recording is halved if its halves are at least this long."""
 
 T = TypeVar("T")
 Find = Callable[[str], tuple[int, Voice]]

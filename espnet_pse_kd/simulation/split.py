@@ -12,10 +12,10 @@ import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
 from espnet_pse_kd.corpora.index import open_index
-from espnet_pse_kd.corpora.inventory import MIN_SPEAKERS, room_of
+from espnet_pse_kd.corpora.inventory import MIN_HALF_SECONDS, MIN_SPEAKERS, room_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
-from espnet_pse_kd.simulation.cast import MIN_HALF_SECONDS, Cast, played
+from espnet_pse_kd.simulation.cast import Cast, played
 from espnet_pse_kd.simulation.voices import OWN, Voice
 
 MIN_SOURCE_SECONDS = 3.0
