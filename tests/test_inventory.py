@@ -225,3 +225,15 @@ def test_a_draw_reads_no_more_of_a_larger_split(
         monkeypatch.undo()
     # By bisection: three more steps than 8 for each doubling of the doubled size.
     assert reads[512] < 4 * reads[8]
+
+
+def test_equal_weights_draw_as_from_a_sorted_list(split: Path) -> None:
+    """Fixed sets, in one voice each, stay what they were when there was a list."""
+    inventory = load_inventory(split)
+    one, other = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(50):
+        men = [name for name in ("bob", "cy") if name != "bob"]
+        others = [name for name in sorted(LENGTHS) if name != "dee"]
+        assert inventory.draw_speaker(one, ["bob"], "m") == men[other.integers(1)]
+        assert inventory.draw_speaker(one, ["dee"]) == others[other.integers(4)]
+    assert one.bit_generator.state == other.bit_generator.state

@@ -50,8 +50,18 @@ def make_kaldi(folder: Path, speakers: dict[str, int], seed: int = 0) -> Path:
 
 def run(root: Path, data: Path, *options: str) -> None:
     prepare_corpus.main(
-        ["--corpus", "kaldi", "--noise", str(root / "noise"), "--rooms", "2", "2", "2"]
-        + ["--data_dir", str(data), "--dev_speakers", "3", "--nj", "1", *options]
+        ["--corpus", "kaldi", "--noise", str(root / "noise"), "--rooms", "0", "0", "0"]
+        + [
+            "--rir",
+            str(root / "rir"),
+            "--data_dir",
+            str(data),
+            "--dev_speakers",
+            "3",
+            "--nj",
+            "1",
+            *options,
+        ]
     )
 
 
@@ -65,7 +75,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def test_several_corpora_with_weights(root: Path, tmp_path: Path) -> None:
-    one = make_kaldi(tmp_path / "one", {"11": 2, "a b": 2}, 10)
+    one = make_kaldi(tmp_path / "one", {"11": 2, "a,b": 2}, 10)
     two = tmp_path / "two"
     make_kaldi(two / "train", {"11": 3}, 20)
     make_kaldi(two / "dev", {"x": 2, "y": 2, "z": 2}, 30)

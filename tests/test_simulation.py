@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import ChainMap
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from espnet_pse_kd.simulation.split import (
 from espnet_pse_kd.simulation.transients import KINDS, transient
 from espnet_pse_kd.simulation.validation import validate_set
 from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
+from espnet_pse_kd.utils.share import Share
 
 OPTIONS = SimulationOptions(
     clips_per_speaker=2,
@@ -812,3 +814,29 @@ def test_a_sample_without_noise(data: Path) -> None:
     _, rendered = sample(data, "train", 1, only(noise_free=1.0))
     mixture, target, interferer = rendered.signals
     assert np.allclose(mixture, target + interferer, atol=1e-6)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Tables and audio below a folder, without the folder's own name in them."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(
+            str(folder.resolve()).encode(), b""
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_shares_make_the_set_of_one_run(data: Path, tmp_path: Path) -> None:
+    sizes = {"train": 5, "test_ts2": 3}
+    options = replace(OPTIONS, its=0.6, ts0=0, ts1=0)
+    arguments = (sizes, options, 5, 1, ("partial",))
+    simulate(data, tmp_path / "whole", *arguments)
+    folder = tmp_path / "shared"
+    for job in (3, 1, 2):
+        simulate(data, folder, *arguments, share=Share(job, 3))
+    assert not list(folder.rglob("wav.scp"))
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
+    simulate(data, folder, *arguments)
+    assert made == {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
+    assert _contents(folder) == _contents(tmp_path / "whole")

@@ -43,6 +43,7 @@ from espnet_pse_kd.report.trials import (
 )
 from espnet_pse_kd.utils.lock import exclusive
 from espnet_pse_kd.utils.progress import parallel_map
+from espnet_pse_kd.utils.share import WHOLE, Share
 
 FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
 """Facts of a trial that go into its row of scores."""
@@ -106,7 +107,9 @@ def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
     return set(order[:count])
 
 
-def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool:
+def score_set(
+    system: System, test_set: str, dumpdir: Path, nj: int = 1, share: Share = WHOLE
+) -> bool:
     """Write ``scores.csv`` of one row on one test set, one line per trial.
 
     An unchanged finished file is kept. An interrupted run leaves the trials done so far
@@ -117,6 +120,7 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
         test_set: name of a folder of ``dumpdir``.
         dumpdir: ``dump/raw``.
         nj: processes.
+        share: part of the trials; it leaves its rows for the whole to gather.
 
     Returns:
         Whether there was anything to do.
@@ -125,11 +129,16 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
         UserError: inputs are missing, unreadable or do not fit together, or another
             process scores the row on this set.
     """
-    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
+    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj, share)
 
 
 def score_dnsmos(
-    system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
+    system: System,
+    test_set: str,
+    dumpdir: Path,
+    count: int,
+    nj: int = 1,
+    share: Share = WHOLE,
 ) -> bool:
     """Write ``dnsmos.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
 
@@ -139,7 +148,7 @@ def score_dnsmos(
     Raises:
         UserError: as `score_set`; speechmos is not installed.
     """
-    return _measure(system, test_set, dumpdir, "dnsmos", _dnsmos_job, count, nj)
+    return _measure(system, test_set, dumpdir, "dnsmos", _dnsmos_job, count, nj, share)
 
 
 def _measure(
@@ -150,6 +159,7 @@ def _measure(
     function: Callable[[Job], dict[str, Any]],
     count: int | None,
     nj: int,
+    share: Share,
 ) -> bool:
     folder = system.scores(test_set)
     trials = load_trials(dumpdir / test_set)
@@ -160,6 +170,9 @@ def _measure(
     row = system.name if system.is_reference else None
     jobs = [Job(trial, row, outputs.get(trial.uid), system.dry) for trial in wanted]
     stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
+    label = f"{name} of {system.name} {test_set}"
+    if not share.is_whole:
+        return _measure_share(folder, name, inputs, jobs, function, nj, share, label)
     with exclusive(folder, "scoring"):
         done: dict[str, dict[str, Any]] = {}
         if final.is_file() and read_json(stamp).get("inputs") == inputs:
@@ -169,14 +182,36 @@ def _measure(
         else:
             stamp.unlink(missing_ok=True)  # from here on the old scores do not count
         partial = folder / f".{name}.partial.jsonl"
-        label = f"{name} of {system.name} {test_set}"
+        shares = sorted(folder.glob(f".{name}.partial.*of*.jsonl"))
+        for path in shares:
+            done = {**_read_partial(path, inputs), **done}
         done = _resume(partial, inputs, done, jobs, function, nj, label)
         seed = "" if system.seed is None else system.seed
         head = {"system": system.name, "seed": seed, "set": test_set}
         write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
         with atomic_open(stamp) as file:
             json.dump({"inputs": inputs}, file)
-        partial.unlink(missing_ok=True)
+        for path in (partial, *shares):
+            path.unlink(missing_ok=True)
+    return True
+
+
+def _measure_share(
+    folder: Path,
+    name: str,
+    inputs: str,
+    jobs: Sequence[Job],
+    function: Callable[[Job], dict[str, Any]],
+    nj: int,
+    share: Share,
+    label: str,
+) -> bool:
+    """Score a share of the jobs into a file of its own, unless all are scored."""
+    if read_json(folder / f"{name}.json").get("inputs") == inputs:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{name}.partial.{share}.jsonl"
+    _resume(partial, inputs, {}, share.of(jobs), function, nj, f"{label}, {share}")
     return True
 
 
@@ -267,6 +302,7 @@ def score_all(
     dnsmos_methods: Sequence[str] = (),
     dnsmos_seeds: Sequence[int] = (),
     nj: int = 1,
+    share: Share = WHOLE,
 ) -> None:
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
@@ -286,6 +322,7 @@ def score_all(
             none for all.
         dnsmos_seeds: training seeds of those that it scores, none for all.
         nj: processes.
+        share: part of the trials; nothing is gathered then.
 
     Raises:
         UserError: as `score_set`; no system has a name of ``dnsmos_methods`` or a seed
@@ -310,7 +347,11 @@ def score_all(
             outputs = system.outputs(test_set) / "spk1.scp"
             if not system.is_reference and not outputs.is_file():
                 continue
-            score_set(system, test_set, dumpdir, nj)
+            score_set(system, test_set, dumpdir, nj, share)
+            if not share.is_whole:
+                if rated and dnsmos_trials:
+                    score_dnsmos(system, test_set, dumpdir, dnsmos_trials, nj, share)
+                continue
             own = read_csv(folder / "scores.csv")
             for row in own:  # a second configuration in the folder renames the first's
                 row["system"] = system.name
@@ -325,6 +366,8 @@ def score_all(
             else:
                 own = _join(own, words)
             rows += own
+    if not share.is_whole:
+        return
     write_csv(output, rows)
     if stale:
         print(

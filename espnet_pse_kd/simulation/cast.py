@@ -178,7 +178,10 @@ class Cast:
             meant &= self.index.gender == ord(gender)
         if target:
             meant &= self._can_be_target.any(1)
-        weights = np.where(meant, self.index.weight, 0)
+        # Without a common divisor, equal weights draw as from a list of the names.
+        weights = np.where(meant, self.index.weight, 0) // np.gcd.reduce(
+            self.index.weight
+        )
         return weights, np.concatenate([[0], np.cumsum(weights)])
 
     def draw(
