@@ -157,7 +157,7 @@ class _Job(NamedTuple):
 
 
 def _write(job: _Job) -> int:
-    """Write both trials of a mixture unless they are there; their length."""
+    """Write both trials of a mixture; their length."""
     pair = mix(load_inventory(job.split), job.mixture)
     for k, uid in enumerate(job.uids):
         for kind, wave in zip(
