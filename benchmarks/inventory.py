@@ -57,26 +57,22 @@ def make_up(folder: Path, utterances: int, speakers: int) -> None:
 
 def measure(folder: Path, draws: int) -> dict[str, float]:
     """Open a split as a worker does, and draw training trials."""
-    from espnet_pse_kd.simulation.enrolment import plan_clips
-    from espnet_pse_kd.simulation.scenario import SimulationOptions, draw_training
-    from espnet_pse_kd.simulation.split import load_inventory
+    from espnet_pse_kd.simulation.options import SimulationOptions
+    from espnet_pse_kd.simulation.simulator import Simulator
 
     options = SimulationOptions(speeds=SPEEDS, formants=FORMANTS)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    inventory = load_inventory(folder, options.voices)
+    simulator = Simulator.open(folder.parent, folder.name, options, 0)
     opened = time.process_time()
-    clips = plan_clips(inventory, options, 0)
-    planned = time.process_time()
     for index in range(draws):
-        draw_training(inventory, clips, options, 0, "train", index)
+        simulator.draw("train", index)
     drawn = time.process_time()
     return {
         "imports_mb": before / 1024,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "open_seconds": opened - start,
-        "plan_clips_seconds": planned - opened,
-        "draw_ms": 1000 * (drawn - planned) / draws,
+        "draw_ms": 1000 * (drawn - opened) / draws,
     }
 
 

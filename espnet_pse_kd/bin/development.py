@@ -37,16 +37,13 @@ def get_parser() -> argparse.ArgumentParser:
 
 def drawn_scenarios(data_dir: Path, count: int, seed: int) -> list[str]:
     """What is drawn for each trial of TS0 to TS3, which share all but the scenario."""
-    from espnet_pse_kd.simulation.dataset import draw
-    from espnet_pse_kd.simulation.enrolment import plan_clips
-    from espnet_pse_kd.simulation.scenario import SimulationOptions
-    from espnet_pse_kd.simulation.split import load_inventory
+    from espnet_pse_kd.simulation.options import SimulationOptions
+    from espnet_pse_kd.simulation.simulator import Simulator
 
-    options, inventory = SimulationOptions(), load_inventory(data_dir / "dev")
-    clips = plan_clips(inventory, options, seed)
+    simulator = Simulator.open(data_dir, "dev", SimulationOptions(), seed)
     lines = []
     for index in range(count):
-        trial = draw(inventory, clips, options, seed, "dev_ts2", index)
+        trial = simulator.draw("dev_ts2", index)
         facts = {
             "target": trial.target,
             "target_utts": [piece.utt for piece in trial.speech],

@@ -40,6 +40,10 @@ class Clip:
     index: int
 
 
+def _clip_id(speaker: str, index: int) -> str:
+    return f"{speaker}-enroll{index}"
+
+
 class ClipPlan(Mapping[str, list[Clip]]):
     """The clips of every target, chosen when asked for: see `plan_clips`."""
 
@@ -58,6 +62,12 @@ class ClipPlan(Mapping[str, list[Clip]]):
     def __len__(self) -> int:
         return len(self._inventory.targets)
 
+    def ids(self) -> Iterator[str]:
+        """Ids of all clips, which need not be chosen for that."""
+        for speaker in self:
+            for index in range(self._options.clips_per_speaker):
+                yield _clip_id(speaker, index)
+
     def _choose(self, speaker: str) -> list[Clip]:
         rng = np.random.default_rng([self._seed, 31, zlib.crc32(speaker.encode())])
         sources = self._inventory.sources[speaker]
@@ -69,14 +79,12 @@ class ClipPlan(Mapping[str, list[Clip]]):
             frames = min(wanted, source.samples)
             start = int(rng.integers(source.samples - frames + 1))
             pieces = source.cut(start, frames)
-            cid = f"{speaker}-enroll{index}"
+            cid = _clip_id(speaker, index)
             result.append(Clip(cid, speaker, source.sid, pieces, index))
         return result
 
 
-def plan_clips(
-    inventory: Inventory, options: SimulationOptions, seed: int
-) -> Mapping[str, list[Clip]]:
+def plan_clips(inventory: Inventory, options: SimulationOptions, seed: int) -> ClipPlan:
     """Choose the clips of every speaker, going round his sources.
 
     Two clips or more from two sources or more: whatever source a sample takes its
