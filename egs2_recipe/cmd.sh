@@ -1,5 +1,5 @@
-# How jobs are started: COMMAND [--gpu N] LOG PROGRAM..., as Kaldi's run.pl and slurm.pl
-# are. Local processes by default; for a cluster put its script here, for instance
+# How jobs are started: COMMAND [--gpu N] [JOB=1:N] LOG PROGRAM..., as Kaldi's run.pl and
+# slurm.pl are; JOB=1:N where run.sh has --array N. Local processes by default; for a cluster put its script here, for instance
 #   cuda_cmd="slurm.pl --config conf/slurm.conf"
 # shellcheck shell=bash disable=SC2034
 

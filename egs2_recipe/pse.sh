@@ -30,6 +30,7 @@ skip_eval=false
 dry_run=false
 ngpu=0
 nj=$(nproc 2>/dev/null || echo 2)
+array=1
 dumpdir=dump
 expdir=exp
 python=python
@@ -39,6 +40,7 @@ seeds=
 # Data (stages 1 to 3)
 corpus=espeak
 librispeech=
+corpora=
 noise=
 rir=
 train_set=train
@@ -119,6 +121,8 @@ General
                         # run nothing (default=${dry_run})
     --ngpu              # GPUs of one training; 0 uses the CPU (default=${ngpu})
     --nj                # Processes of data preparation, vectors and scores (default=${nj})
+    --array             # Jobs of cmd.sh among which stages 2, 3, 6 and 7 divide their work,
+                        # each of --nj processes (default=${array})
     --dumpdir           # Simulated data (default=${dumpdir})
     --datadir           # Corpus inventory (default=${datadir})
     --expdir            # Trainings and scores (default=${expdir})
@@ -128,8 +132,10 @@ General
     --config            # File of such options as shell variables, read first
 
 Data
-    --corpus            # espeak (embedded, synthesized) or librispeech (default=${corpus})
+    --corpus            # espeak (embedded, synthesized), librispeech or kaldi (default=${corpus})
     --librispeech       # Folder that holds LibriSpeech subsets
+    --corpora           # Corpora to take voices from, "[KIND:]FOLDER[:WEIGHT] ...": KIND is
+                        # kaldi or librispeech, by default that of --corpus
     --noise             # Folder of noise recordings
     --rir               # Folder of measured room responses (optional)
     --train_set, --valid_set, --test_sets    # Names of the simulated sets
@@ -235,6 +241,7 @@ trains_asr() {
 
 check_options() {
     local number
+    [[ ${array} =~ ^[1-9][0-9]*$ ]] || die "--array ${array}: give a number from 1 on"
     for number in stage stop_stage nj ngpu seed num_train num_dev num_test \
         train_jobs dnsmos_trials; do
         [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} ${!number}: give a number"
@@ -253,11 +260,13 @@ check_options() {
         die "--stage ${stage}: it is after --stop_stage ${stop_stage}; nothing to run"
     case "${corpus}" in
         espeak) ;;
-        librispeech)
-            [ -n "${librispeech}" ] || die "--librispeech: missing; give the folder"
+        librispeech | kaldi)
+            [ -n "${librispeech}${corpora}" ] || [ "${corpus}" = kaldi ] ||
+                die "--librispeech: missing; give the folder"
+            [ -n "${librispeech}${corpora}" ] || die "--corpora: missing; give folders"
             [ -n "${noise}" ] || die "--noise: missing; give a folder of noises"
             ;;
-        *) die "--corpus: unknown corpus '${corpus}'; choose espeak or librispeech" ;;
+        *) die "--corpus: unknown corpus '${corpus}'; choose espeak, librispeech or kaldi" ;;
     esac
     if [ "${dynamic_mixing}" = auto ]; then
         dynamic_mixing=false
@@ -430,12 +439,21 @@ job() {
     shift
     ${train_cmd} "${expdir}/log/${name}.log" "$@" >&2
 }
+# The same in --array jobs: each does its share, then the last writes the tables.
+array_job() {
+    local name=$1
+    shift
+    [ "${array}" -eq 1 ] ||
+        ${train_cmd} JOB=1:"${array}" "${expdir}/log/${name}.JOB.log" "$@" \
+            --share "JOB/${array}" >&2
+    job "${name}" "$@"
+}
 
 if runs 1; then
     begin 1 "corpus ${corpus} -> ${datadir}"
     # shellcheck disable=SC2086
     job corpus local/data.sh --corpus "${corpus}" --data_dir "${datadir}" \
-        --seed "${seed}" --nj "${nj}" --rooms ${rooms} \
+        --seed "${seed}" --nj "${nj}" --rooms ${rooms} ${corpora:+--corpora ${corpora}} \
         ${librispeech:+--librispeech "${librispeech}"} ${noise:+--noise "${noise}"} \
         ${rir:+--rir "${rir}"} ${local_data_opts}
     keep_time 1_corpus
@@ -444,7 +462,7 @@ fi
 if runs 2; then
     begin 2 "simulation -> ${dumpdir}"
     # shellcheck disable=SC2086
-    job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
+    array_job simulate "${python}" -m espnet_pse_kd.bin.simulate --data_dir "${datadir}" \
         --dump_dir "${dumpdir}" --train "${written}" --dev "${num_dev}" \
         --test "${num_test}" --seed "${seed}" --nj "${nj}" \
         ${its_variants:+--its_variants ${its_variants}} ${simulation_opts}
@@ -456,7 +474,7 @@ if runs 3; then
     window_sets=
     "${skip_teacher}" || window_sets=$(teacher_sets)
     # shellcheck disable=SC2086
-    job vectors "${python}" -m espnet_pse_kd.bin.extract_vectors --dump_dir "${dumpdir}" \
+    array_job vectors "${python}" -m espnet_pse_kd.bin.extract_vectors --dump_dir "${dumpdir}" \
         --sets ${window_sets} \
         --speaker_encoder "${speaker_encoder}" --nj "${nj}" --ngpu "${ngpu}"
     keep_time 3_vectors
@@ -515,10 +533,10 @@ fi
 if runs 6; then
     begin 6 "enhancement of ${test_sets}"
     # shellcheck disable=SC2086
-    ${decode_cmd} --gpu "${ngpu}" "${expdir}/log/enhance.log" \
+    train_cmd="${decode_cmd} --gpu ${ngpu}" array_job enhance \
         "${python}" -m espnet_pse_kd.bin.enhance --exp ${pse_exps} \
         --model_file "${inference_model}" --dump_dir "${dumpdir}" --sets ${test_sets} \
-        --ngpu "${ngpu}" --num_threads "${nj}" >&2
+        --ngpu "${ngpu}" --num_threads "${nj}"
     keep_time 6_enhance
 fi
 
@@ -531,7 +549,7 @@ if runs 7; then
             --asr_model "${asr_model:-${asr_exp}}"
     fi
     # shellcheck disable=SC2086
-    job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
+    array_job score "${python}" -m espnet_pse_kd.bin.score --dumpdir "${dumpdir}/raw" \
         --expdir "${expdir}" --test_sets ${test_sets} --nj "${nj}" \
         --dnsmos_trials "${dnsmos_trials}" --dnsmos_seeds ${dnsmos_seeds} --dnsmos_methods ${dnsmos_methods} \
         --dry_blends ${dry_blends} \

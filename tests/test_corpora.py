@@ -24,7 +24,8 @@ from espnet_pse_kd.corpora.inventory import (
     room_of,
     split_folder,
 )
-from espnet_pse_kd.corpora.librispeech import prepare_librispeech
+from espnet_pse_kd.corpora.merge import Corpus, SplitOptions
+from espnet_pse_kd.corpora.prepare import prepare_corpora
 from espnet_pse_kd.corpora.synthetic_noise import KINDS, synthesize_noise
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
@@ -39,8 +40,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(root: Path, data: Path, **options: object) -> None:
-    options = {"rir": root / "rir", "dev_speakers": 4} | options
-    prepare_librispeech(data, root / "LibriSpeech", root / "noise", **options)
+    splits = SplitOptions(dev_speakers=options.pop("dev_speakers", 4))
+    corpora = [Corpus("librispeech", root / "LibriSpeech")]
+    noise, rir = root / "noise", root / "rir"
+    prepare_corpora(data, corpora, noise, rir, splits, **options)
 
 
 def test_splits_share_no_speaker_noise_or_room(corpus: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from corpus_fixture import make_librispeech
 from espnet2.train.collate_fn import CommonCollateFn
 
-from espnet_pse_kd.corpora.librispeech import prepare_librispeech
+from espnet_pse_kd.corpora.merge import Corpus, SplitOptions
+from espnet_pse_kd.corpora.prepare import prepare_corpora
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.mixing import MixtureIterFactory
@@ -33,8 +34,12 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> DynamicMixing:
     root = tmp_path_factory.mktemp("corpus")
     make_librispeech(root)
     folder = root / "data"
-    prepare_librispeech(
-        folder, root / "LibriSpeech", root / "noise", root / "rir", dev_speakers=3
+    prepare_corpora(
+        folder,
+        [Corpus("librispeech", root / "LibriSpeech")],
+        root / "noise",
+        root / "rir",
+        SplitOptions(dev_speakers=3),
     )
     for split in ("train", "dev", "test"):
         write_rooms(folder / split / "rir", split, 2, seed=0)

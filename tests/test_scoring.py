@@ -202,6 +202,32 @@ def test_an_interrupted_set_goes_on(run, root, monkeypatch):
     assert not partial.exists()
 
 
+def test_shares_score_apart_and_the_whole_gathers(run, root, monkeypatch):
+    expected = run()
+    for path in (root / "exp").rglob("*scores*"):
+        path.unlink()
+    seen = []
+    monkeypatch.setattr(scoring, "score_signals", _recording(seen))
+    for job in (2, 1):
+        score.main(["--dnsmos_trials", "0", "--nj", "1", "--share", f"{job}/2"])
+        assert not (root / "exp" / "scores.csv").exists()
+    assert len(seen) == 5 * 8
+    rows = run()
+    assert len(seen) == 5 * 8 and rows == expected
+    assert not list((root / "exp").rglob(".scores.partial*"))
+    # Nothing is left to do for a share of what is finished.
+    score.main(["--dnsmos_trials", "0", "--nj", "1", "--share", "1/2"])
+    assert len(seen) == 5 * 8
+
+
+def _recording(seen):
+    def scored(*signals):
+        seen.append(signals)
+        return score_signals(*signals)
+
+    return scored
+
+
 def test_what_is_scored_outlives_a_kill_while_it_is_written_again(
     tmp_path, monkeypatch
 ):

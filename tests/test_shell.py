@@ -107,12 +107,57 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
     assert "again\n# Ended (code 0)" in text
 
 
+def test_local_array_runs_all_jobs_and_names_the_failed(tmp_path):
+    log = tmp_path / "logs/x.JOB.log"
+    run = RECIPE / "utils/run_local.sh"
+    script = 'echo "job $1"; touch "$2"; [ "$1" != "$3" ]'
+    command = ["bash", "-c", script, "x", "JOB", str(tmp_path / "done.JOB")]
+    args = ["--gpu", "0", "JOB=1:3", str(log), *command]
+    good = subprocess.run([run, *args, "0"], capture_output=True, text=True)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    assert sorted(p.name for p in tmp_path.glob("done.*")) == [
+        f"done.{k}" for k in (1, 2, 3)
+    ]
+    for k in (1, 2, 3):
+        assert f"\njob {k}\n# Ended (code 0)" in (log.parent / f"x.{k}.log").read_text()
+    bad = subprocess.run([run, *args, "2"], capture_output=True, text=True)
+    assert bad.returncode == 1
+    assert bad.stderr.startswith(f"error: 1 of 3 jobs failed, see {log.parent}/x.2.log")
+
+
+def test_array_jobs_share_their_stages(tmp_path):
+    """Stage 2 in three jobs, then once more to write the tables."""
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(
+        "#!/bin/bash\n"
+        f'case "$*" in *bin.train*--check) exec {sys.executable} "$@" ;; esac\n'
+        f'echo "$@" >>{calls}\n'
+    )
+    python.chmod(0o755)
+    data = tmp_path / "data/train/speech/wav.scp"
+    data.parent.mkdir(parents=True)
+    data.touch()
+    folders = ("--expdir", str(tmp_path / "exp"), "--datadir", str(tmp_path / "data"))
+    words = f"--stage 2 --stop_stage 2 --array 3 --python {python}"
+    result = run_sh(*folders, *shlex.split(words))
+    assert result.returncode == 0, result.stderr
+    lines = calls.read_text().splitlines()
+    assert sorted(line.partition("--share ")[2] for line in lines) == [
+        "",
+        "1/3",
+        "2/3",
+        "3/3",
+    ]
+    assert "--share" not in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ("--preset huge", "--preset: unknown preset 'huge'; choose from ablation"),
-        ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak or"),
+        ("--corpus timit", "--corpus: unknown corpus 'timit'; choose espeak, lib"),
         ("--corpus librispeech", "--librispeech: missing; give the folder"),
+        ("--corpus kaldi", "--corpora: missing; give folders"),
         ("--librispeech /no/such", "/no/such: no such folder; correct --librispeech"),
         ("--methods rlog", "--methods: unknown method 'rlog'; did you mean 'r_log'"),
         ("--methods 'best r_log_asym_error'", "--methods: 'r_log_asym_error' is named"),
@@ -129,6 +174,7 @@ def test_local_back_end_shows_logs_and_returns_the_status(tmp_path):
             "no/exp/exp.zip: no such file; run stage 8 first",
         ),
         ("--nj two", "--nj two: give a number"),
+        ("--array 0", "--array 0: give a number from 1 on"),
         ("--dry_blends 1.5", "--dry_blends 1.5: give numbers above 0, at most 1"),
         ("--dry_blends 0.0", "--dry_blends 0.0: give numbers above 0, at most 1"),
         ("--dry_blend_methods h", "--dry_blend_methods h: choose from b1 b2 s"),

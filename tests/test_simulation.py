@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import ChainMap
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from scipy.signal import butter, lfilter
 
 from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.bin import simulate as command
-from espnet_pse_kd.corpora.librispeech import prepare_librispeech
+from espnet_pse_kd.corpora.merge import Corpus, SplitOptions
+from espnet_pse_kd.corpora.prepare import prepare_corpora
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.report.results import training_mix
@@ -42,6 +44,7 @@ from espnet_pse_kd.simulation.split import (
 from espnet_pse_kd.simulation.transients import KINDS, transient
 from espnet_pse_kd.simulation.validation import validate_set
 from espnet_pse_kd.simulation.voices import OWN, Voice, move_formants
+from espnet_pse_kd.utils.share import Share
 
 OPTIONS = SimulationOptions(
     clips_per_speaker=2,
@@ -75,8 +78,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
     make_librispeech(root)
     folder = root / "data"
-    prepare_librispeech(
-        folder, root / "LibriSpeech", root / "noise", root / "rir", dev_speakers=3
+    prepare_corpora(
+        folder,
+        [Corpus("librispeech", root / "LibriSpeech")],
+        root / "noise",
+        root / "rir",
+        SplitOptions(dev_speakers=3),
     )
     for split in ("train", "dev", "test"):
         write_rooms(folder / split / "rir", split, 2, seed=0)
@@ -348,7 +355,7 @@ def test_another_speed_is_another_voice_of_the_same_person(
     time = np.arange(32000) / 16000
     write_audio(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 1000 * time))
     utt = next(iter(inventory.voices))
-    wavs = inventory.wavs | {utt: str(tmp_path / "tone.wav")}
+    wavs = ChainMap({utt: str(tmp_path / "tone.wav")}, inventory.wavs)
     slow = replace(inventory, wavs=wavs)
     tone = read_pieces(slow, [Piece(utt, 8000, 16000)])
     assert len(tone) == 16000
@@ -807,3 +814,29 @@ def test_a_sample_without_noise(data: Path) -> None:
     _, rendered = sample(data, "train", 1, only(noise_free=1.0))
     mixture, target, interferer = rendered.signals
     assert np.allclose(mixture, target + interferer, atol=1e-6)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Tables and audio below a folder, without the folder's own name in them."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(
+            str(folder.resolve()).encode(), b""
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_shares_make_the_set_of_one_run(data: Path, tmp_path: Path) -> None:
+    sizes = {"train": 5, "test_ts2": 3}
+    options = replace(OPTIONS, its=0.6, ts0=0, ts1=0)
+    arguments = (sizes, options, 5, 1, ("partial",))
+    simulate(data, tmp_path / "whole", *arguments)
+    folder = tmp_path / "shared"
+    for job in (3, 1, 2):
+        simulate(data, folder, *arguments, share=Share(job, 3))
+    assert not list(folder.rglob("wav.scp"))
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
+    simulate(data, folder, *arguments)
+    assert made == {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
+    assert _contents(folder) == _contents(tmp_path / "whole")

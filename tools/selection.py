@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_pse_kd.corpora.inventory import AUDIO_SUFFIXES, check_files, file_id
+from espnet_pse_kd.corpora.checks import check_files
+from espnet_pse_kd.corpora.inventory import AUDIO_SUFFIXES, file_id
 from espnet_pse_kd.corpora.librispeech import corpus_root, read_transcripts
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
@@ -178,10 +179,11 @@ def _find_audio(
             f"are missing: {_some([names[index] for index in missing])}; fetch "
             f"{' '.join(subsets)} from https://www.openslr.org/12"
         )
+    lengths = check_files(paths, full=False)
     wrong = [
-        f"{path} ({length} samples, listed {u.samples})"
-        for u, path, length in zip(utterances, paths, check_files(paths, full=False))
-        if length != u.samples
+        f"{path} ({lengths[path]} samples, listed {u.samples})"
+        for u, path in zip(utterances, paths)
+        if lengths[path] != u.samples
     ]
     if wrong:
         raise UserError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from espnet_pse_kd.errors import one_line
 from espnet_pse_kd.recipe.enhancement import enhance_sets, plan_training
+from espnet_pse_kd.utils.share import add_share
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -26,6 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--model_file", default="valid.loss.best.pth", help="file in each EXP")
     add("--ngpu", type=int, default=0, help="1: enhance on a GPU")
     add("--num_threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
+    add_share(parser)
     return parser
 
 
@@ -43,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.num_threads)
     device = "cuda" if args.ngpu else "cpu"
     for exp, of_exp in plans.items():
-        enhance_sets(exp, exp / args.model_file, of_exp, args.dump_dir, device)
+        model_file = exp / args.model_file
+        enhance_sets(exp, model_file, of_exp, args.dump_dir, device, args.share)
 
 
 if __name__ == "__main__":

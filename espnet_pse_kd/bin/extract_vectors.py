@@ -10,6 +10,7 @@ from pathlib import Path
 
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.recipe.vectors import enrolment_vectors, window_vectors
+from espnet_pse_kd.utils.share import add_share
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--nj", type=int, default=1, help="processes")
     add("--ngpu", type=int, default=0, help="1: compute on a GPU, in one process")
+    add_share(parser)
     return parser
 
 
@@ -53,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--dump_dir {args.dump_dir}: empty; run stage 2 first")
     device, nj = ("cuda", 1) if args.ngpu else ("cpu", args.nj)
     for folder in splits:
-        enrolment_vectors(folder, args.speaker_encoder, device, nj)
-    window_vectors(sets, args.speaker_encoder, device, nj)
+        enrolment_vectors(folder, args.speaker_encoder, device, nj, args.share)
+    window_vectors(sets, args.speaker_encoder, device, nj, args.share)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.report import TEST_SETS
+from espnet_pse_kd.utils.share import add_share
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -40,6 +41,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="stated beside the tables; default: from what stage 2 wrote beside "
         "--dumpdir",
     )
+    add_share(parser)
     return parser
 
 
@@ -72,7 +74,10 @@ def main(argv: list[str] | None = None) -> None:
         args.dnsmos_methods,
         args.dnsmos_seeds,
         args.nj,
+        args.share,
     )
+    if not args.share.is_whole:
+        return
     command = args.command or shlex.join(
         ["python", "-m", "espnet_pse_kd.bin.score", *(argv or sys.argv[1:])]
     )

@@ -10,6 +10,7 @@ from typing import Any
 from espnet_pse_kd.errors import one_line
 from espnet_pse_kd.simulation.dataset import its_variant, set_sizes, simulate
 from espnet_pse_kd.simulation.options import SimulationOptions
+from espnet_pse_kd.utils.share import add_share
 
 HELP = {
     "seconds": "length of training and development samples, s",
@@ -81,6 +82,7 @@ def get_parser() -> argparse.ArgumentParser:
         "the others replaced by twins with the target (0.5: train_its50), or all made "
         "by one construction (partial: train_its_partial)",
     )
+    add_share(parser)
     group = parser.add_argument_group("ranges and shares")
     for field in fields(SimulationOptions):
         default: Any = field.default
@@ -114,6 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         args.seed,
         args.nj,
         [its_variant(text) for text in args.its_variants],
+        args.share,
     )
 
 

@@ -5,29 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
+from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.corpora.index import open_index
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_spk2utt, write_table
-from espnet_pse_kd.utils.progress import parallel_map
 
 SPLITS = ("train", "dev", "test")
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg")
 MIN_SPEAKERS = 3
 """Fewest speakers of a split: target, interferer, and one whose voice is absent."""
+MIN_HALF_SECONDS = 2.0
+"""A speaker's only recording is halved if its halves are at least this long."""
 # The tenth of fewer rooms is one room, or none: a fifth of the development set would
 # sound like that room alone, unlike training and test.
 MIN_ROOMS_FOR_DEV = 20
 """Fewest measured rooms of which the development set takes some."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
-    """One clean recording of one speaker.
+    """One clean recording of one speaker, or a stretch of one.
 
     Attributes:
         uid: key of the Kaldi tables.
@@ -35,7 +36,10 @@ class Utterance:
         speaker: speaker id.
         gender: ``m``, ``f``, or empty where it is not known.
         text: transcript in upper case, empty where it is not known.
-        samples: length.
+        samples: length; 0 before the file is checked, for all of it.
+        start: first sample in the file.
+        corpus: name of the corpus.
+        weight: how often the speaker is drawn, compared with those of other corpora.
     """
 
     uid: str
@@ -44,6 +48,9 @@ class Utterance:
     gender: str = ""
     text: str = ""
     samples: int = 0
+    start: int = 0
+    corpus: str = ""
+    weight: float = 1.0
 
 
 def audio_files(folder: Path) -> list[Path]:
@@ -59,49 +66,6 @@ def audio_files(folder: Path) -> list[Path]:
         kinds = ", ".join(AUDIO_SUFFIXES)
         raise UserError(f"{folder}: no audio files ({kinds}); correct the path")
     return files
-
-
-def _check_header(path: Path) -> int:
-    import soundfile
-
-    try:
-        info = soundfile.info(str(path))
-    except soundfile.LibsndfileError:
-        read_audio(path)
-        raise
-    if info.samplerate != SAMPLE_RATE or info.channels != 1 or info.frames <= 0:
-        read_audio(path)
-    return info.frames
-
-
-def _check_samples(path: Path, allow_silence: bool) -> int:
-    samples = read_audio(path)
-    if not allow_silence and not samples.any():
-        raise UserError(f"{path}: every sample is zero; replace or remove it")
-    return len(samples)
-
-
-def check_files(
-    paths: Sequence[Path], nj: int = 1, full: bool = True, label: str = "checking audio"
-) -> list[int]:
-    """Check that every file is readable 16 kHz mono audio, headers first.
-
-    Args:
-        paths: files to check.
-        nj: processes.
-        full: also decode every file, to find truncated, NaN and all-zero ones.
-
-    Returns:
-        Number of samples of each file.
-
-    Raises:
-        UserError: the first file that fails, with the reason and the remedy.
-    """
-    samples = [_check_header(path) for path in paths]
-    if full:
-        check = partial(_check_samples, allow_silence=False)
-        samples = list(parallel_map(check, paths, nj, label))
-    return samples
 
 
 def split_by_group(
@@ -207,8 +171,9 @@ def hold_out_speakers(
         same = [name for name in names if by_speaker[name][0].gender == gender]
         held += same[: count // 2]
     held += [name for name in names if name not in held][: count - len(held)]
-    out = [u for u in utterances if u.speaker in held]
-    return [u for u in utterances if u.speaker not in held], out
+    chosen = set(held)
+    out = [u for u in utterances if u.speaker in chosen]
+    return [u for u in utterances if u.speaker not in chosen], out
 
 
 def group_by_speaker(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
@@ -244,11 +209,10 @@ def write_speech(folder: Path, utterances: Sequence[Utterance]) -> None:
         )
     table = {u.uid: u for u in utterances}
     if len(table) < len(utterances):
-        ids = [u.uid for u in utterances]
-        twice = next(uid for uid in ids if ids.count(uid) > 1)
-        raise UserError(f"{table[twice].path}: id {twice!r} occurs twice; rename one")
+        twice = next(u for u in utterances if table[u.uid] is not u)
+        raise UserError(f"{twice.path}: id {twice.uid!r} occurs twice; rename one")
     utt2spk = {uid: u.speaker for uid, u in table.items()}
-    write_table(folder / "wav.scp", {uid: u.path for uid, u in table.items()})
+    _write_recordings(folder, table)
     write_table(folder / "utt2spk", utt2spk)
     write_spk2utt(folder / "spk2utt", utt2spk)
     write_table(
@@ -258,6 +222,31 @@ def write_speech(folder: Path, utterances: Sequence[Utterance]) -> None:
     _write_optional(folder / "spk2gender", genders)
     texts = {uid: u.text for uid, u in table.items() if u.text}
     _write_optional(folder / "text", texts)
+    weights = {name: f"{us[0].weight:g}" for name, us in speakers.items()}
+    equal = len(set(weights.values())) == 1
+    _write_optional(folder / "spk2weight", {} if equal else weights)
+    open_index(folder)
+
+
+def _write_recordings(folder: Path, table: dict[str, Utterance]) -> None:
+    """Write ``wav.scp``; with ``segments``, where a file holds several utterances."""
+    whole = len({u.path for u in table.values()}) == len(table)
+    if whole and not any(u.start for u in table.values()):
+        _write_optional(folder / "segments", {})
+        write_table(folder / "wav.scp", {uid: u.path for uid, u in table.items()})
+        return
+    recordings: dict[Path, str] = {}
+    for uid, utterance in table.items():
+        recordings.setdefault(utterance.path, uid)
+    write_table(folder / "wav.scp", {uid: path for path, uid in recordings.items()})
+    write_table(
+        folder / "segments",
+        {
+            uid: f"{recordings[u.path]} {seconds(u.start)} "
+            f"{seconds(u.start + u.samples)}"
+            for uid, u in table.items()
+        },
+    )
 
 
 def _write_optional(path: Path, table: dict[str, str]) -> None:

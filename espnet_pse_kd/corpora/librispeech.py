@@ -1,28 +1,16 @@
-"""Stage 1 for any folder in LibriSpeech's layout: ``SUBSET/SPEAKER/CHAPTER/*.flac``."""
+"""Folders in LibriSpeech's layout, ``SUBSET/SPEAKER/CHAPTER/*.flac``; its readers."""
 
 from __future__ import annotations
 
 import fnmatch
+import functools
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.corpora.inventory import (
-    MIN_ROOMS_FOR_DEV,
-    SPLITS,
-    Utterance,
-    check_files,
-    file_id,
-    hold_out_speakers,
-    recording_of,
-    room_of,
-    split_folder,
-    write_noise,
-    write_speech,
-)
+from espnet_pse_kd.corpora.inventory import Utterance
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.kaldi import write_table
 
 
 def read_genders(root: Path) -> dict[str, str]:
@@ -94,126 +82,63 @@ def scan_subset(subset: Path, genders: dict[str, str]) -> list[Utterance]:
     return result
 
 
-def _scan_split(
-    root: Path, patterns: Sequence[str], genders: dict[str, str]
-) -> list[Utterance]:
-    subsets = find_subsets(root, patterns)
-    return [u for subset in subsets for u in scan_subset(subset, genders)]
+@dataclass(frozen=True)
+class Subsets:
+    """Name patterns of the subset folders of each split."""
+
+    train: Sequence[str] = ("train*",)
+    dev: Sequence[str] = ("dev*",)
+    test: Sequence[str] = ("test*",)
 
 
-def scan_speech(
-    folder: Path,
-    train_subsets: Sequence[str],
-    dev_subsets: Sequence[str],
-    test_subsets: Sequence[str],
-    dev_speakers: int,
-    seed: int,
-) -> dict[str, list[Utterance]]:
-    """Utterances per split, disjoint in speakers.
+def scan_librispeech(folder: Path, subsets: Subsets) -> dict[str, list[Utterance]]:
+    """Utterances per split, not yet checked; a split may have none.
 
     Raises:
-        UserError: a subset is missing, or a speaker is in two splits.
+        UserError: no subset matches, or one of LibriSpeech's dev and test sets is to be
+            trained on.
     """
     root = corpus_root(folder)
     genders = read_genders(root)
-    train = _scan_split(root, train_subsets, genders)
-    test = _scan_split(root, test_subsets, genders)
-    for name, found, patterns in (
-        ("train", train, train_subsets),
-        ("test", test, test_subsets),
-    ):
-        if not found:
+    result = {}
+    for split, patterns in vars(subsets).items():
+        found = find_subsets(root, patterns)
+        held_out = [p.name for p in found if p.name in _held_out().values()]
+        if split == "train" and held_out:
             raise UserError(
-                f"{root}: no subset matches {' '.join(patterns)}; "
-                f"give its name with --{name}_subsets"
+                f"--train_subsets {' '.join(patterns)}: {root / held_out[0]} is for "
+                "development and tests only; give other names"
             )
-    dev = _scan_split(root, dev_subsets, genders)
-    if not dev:
-        train, dev = hold_out_speakers(train, dev_speakers, seed)
-    splits = {"train": train, "dev": dev, "test": test}
-    owner: dict[str, str] = {}
-    for split, utterances in splits.items():
-        for utterance in utterances:
-            if owner.setdefault(utterance.speaker, split) != split:
-                raise UserError(
-                    f"{utterance.path}: speaker {utterance.speaker} is in "
-                    f"{owner[utterance.speaker]} and {split}; remove him from one"
-                )
-    return splits
+        result[split] = [u for p in found for u in scan_subset(p, genders)]
+    if not any(result.values()):
+        raise UserError(
+            f"{root}: no subset matches {' '.join(subsets.train)}; give its name with "
+            "--train_subsets, or another folder"
+        )
+    return result
 
 
-def prepare_librispeech(
-    data_dir: Path,
-    librispeech: Path,
-    noise: Path,
-    rir: Path | None = None,
-    train_subsets: Sequence[str] = ("train*",),
-    dev_subsets: Sequence[str] = ("dev*",),
-    test_subsets: Sequence[str] = ("test*",),
-    dev_speakers: int = 10,
-    min_noise_seconds: float = 1.0,
-    simulated_dev_rooms: bool = True,
-    full_check: bool = True,
-    seed: int = 0,
-    nj: int = 1,
-) -> None:
-    """Write the inventory of a LibriSpeech-like corpus, without simulated rooms.
+_READER = re.compile(r"(\d+)[-_]\d+[-_]\d{4,6}(_\d{6})?")
 
-    Args:
-        data_dir: folder of the splits.
-        librispeech: folder that holds the subsets.
-        noise: folder of noise recordings, with or without train/ and test/.
-        rir: folder of measured mono responses, likewise.
-        train_subsets: name patterns of the subset folders to train on.
-        dev_subsets: likewise; where none matches, ``dev_speakers`` speakers are held
-            out of the training subsets.
-        test_subsets: likewise.
-        dev_speakers: number of speakers to hold out.
-        min_noise_seconds: shorter noise recordings are left out.
-        simulated_dev_rooms: the development set gets simulated rooms as well; it then
-            takes none of fewer than `MIN_ROOMS_FOR_DEV` measured rooms.
-        full_check: decode every file, not only its header.
-        seed: of the splits.
-        nj: processes.
 
-    Raises:
-        UserError: anything is missing or not readable 16 kHz mono audio; nothing has
-            been written then.
+def reader_of(uid: str) -> str:
+    """LibriVox reader of an utterance, by an id as LibriSpeech and LibriTTS have them.
+
+    Returns:
+        his number, the same in all corpora made from LibriVox; empty for other ids.
     """
-    speech = scan_speech(
-        librispeech, train_subsets, dev_subsets, test_subsets, dev_speakers, seed
-    )
-    noises = split_folder(noise, recording_of, seed)
-    min_rooms = MIN_ROOMS_FOR_DEV if simulated_dev_rooms else 0
-    rooms = split_folder(rir, room_of, seed, min_rooms) if rir else {}
-    paths = [u.path for split in SPLITS for u in speech[split]]
-    paths += [p for split in SPLITS for p in noises[split] + rooms.get(split, [])]
-    lengths = dict(zip(paths, check_files(paths, nj, full_check)))
-    for split in SPLITS:
-        folder = data_dir / split
-        write_speech(
-            folder / "speech",
-            [
-                replace(u, path=u.path.resolve(), samples=lengths[u.path])
-                for u in speech[split]
-            ],
-        )
-        long = {
-            file_id(p, noise): p
-            for p in noises[split]
-            if lengths[p] >= min_noise_seconds * SAMPLE_RATE
-        }
-        if not long:
-            raise UserError(
-                f"{noise}: no {split} noise of {min_noise_seconds} s or longer; "
-                "add noises or lower --min_noise_seconds"
-            )
-        write_noise(
-            folder / "noise",
-            {uid: p.resolve() for uid, p in long.items()},
-            {uid: lengths[p] for uid, p in long.items()},
-        )
-        measured = folder / "rir" / "measured.scp"
-        measured.unlink(missing_ok=True)
-        if rir and rooms[split]:
-            write_table(measured, {file_id(p, rir): p.resolve() for p in rooms[split]})
+    match = _READER.fullmatch(uid)
+    return match[1] if match else ""
+
+
+@functools.cache
+def _held_out() -> dict[str, str]:
+    """LibriSpeech's dev or test subset per reader of one."""
+    table = Path(__file__).with_name("librispeech_held_out.txt").read_text("utf-8")
+    lines = (line.split() for line in table.splitlines())
+    return {reader: subset for subset, *readers in lines for reader in readers}
+
+
+def held_out_subset(speaker: str) -> str:
+    """The dev or test subset of LibriSpeech that a reader is in; empty for none."""
+    return _held_out().get(speaker, "")

@@ -16,6 +16,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open, fingerprint, read_json
 from espnet_pse_kd.kaldi import read_table, same_keys, write_table
 from espnet_pse_kd.utils.progress import progress
+from espnet_pse_kd.utils.share import WHOLE, Share
 
 if TYPE_CHECKING:
     from espnet2.enh.espnet_model_tse import ESPnetExtractionModel
@@ -164,6 +165,7 @@ def enhance_sets(
     plans: dict[str, dict[str, Job]],
     dump_dir: Path,
     device: str = "cpu",
+    share: Share = WHOLE,
 ) -> None:
     """Enhance every set with one student, and write the tables.
 
@@ -173,6 +175,7 @@ def enhance_sets(
         plans: see `plan_training`.
         dump_dir: holds ``raw/`` and ``enroll/``.
         device: of torch.
+        share: part of the mixtures; the tables are written with the whole only.
 
     Raises:
         UserError: the model cannot be loaded, or a mixture is missing.
@@ -189,10 +192,12 @@ def enhance_sets(
             list(jobs.values()),
             [*own, _newest_vector(dump_dir, name)],
         )
-        todo = [job for job in jobs.values() if not is_done(job, [])]
+        todo = [job for job in share.of([*jobs.values()]) if not is_done(job, [])]
         times = list(run(model, todo, f"enhancing {name} with {exp.name}"))
         if times:
             spent, audio = np.sum(times, axis=0)
             print(f"{exp.name}: {name}: {len(todo)} files, RTF {spent / audio:.3f}")
+        if not share.is_whole:
+            continue
         table = {uid: job.output for uid, job in jobs.items()}
         write_table(exp / f"enhanced_{name}" / "spk1.scp", table)

@@ -24,6 +24,7 @@ from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table, same_keys, write_table
 from espnet_pse_kd.stft import num_frames
 from espnet_pse_kd.utils.progress import parallel_map
+from espnet_pse_kd.utils.share import WHOLE, Share
 
 CLIP_BATCH = 32
 MIXTURE_BATCH = 8
@@ -67,7 +68,9 @@ def _forget_other_encoder(folder: Path, encoder: str) -> None:
         file.write(f"{encoder}\n")
 
 
-def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
+def enrolment_vectors(
+    folder: Path, encoder: str, device: str, nj: int, share: Share = WHOLE
+) -> Path:
     """Write ``vectors.npz`` of a folder of enrolment clips.
 
     Every clip's vector is kept in a file of its own as well, from which an
@@ -78,6 +81,7 @@ def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
         encoder: see `load_speaker_encoder`.
         device: where to compute.
         nj: number of processes.
+        share: part of the clips; ``vectors.npz`` is written with the whole only.
 
     Returns:
         path of ``vectors.npz``.
@@ -90,7 +94,7 @@ def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
     cache = folder / "vectors"
     _forget_other_encoder(cache, encoder)
     files = {clip: cache / f"{clip}.npy" for clip in clips}
-    todo = [c for c in clips if not _is_fresh(files[c], Path(wavs[c]))]
+    todo = [c for c in share.of(clips) if not _is_fresh(files[c], Path(wavs[c]))]
     batches = [todo[i : i + CLIP_BATCH] for i in range(0, len(todo), CLIP_BATCH)]
     work = [[(c, wavs[c], files[c]) for c in batch] for batch in batches]
     run = functools.partial(
@@ -98,6 +102,8 @@ def enrolment_vectors(folder: Path, encoder: str, device: str, nj: int) -> Path:
     )
     for _ in parallel_map(run, work, nj, f"enrolment vectors, {folder.name}"):
         pass
+    if not share.is_whole:
+        return folder / "vectors.npz"
     result = EnrolmentVectors(
         clips,
         known.speakers,
@@ -119,7 +125,7 @@ def _embed_clips(
 
 
 def window_vectors(
-    sets: Iterable[Path], encoder: str, device: str, nj: int
+    sets: Iterable[Path], encoder: str, device: str, nj: int, share: Share = WHOLE
 ) -> list[Path]:
     """Write ``window_vectors.scp`` of simulated sets.
 
@@ -130,6 +136,7 @@ def window_vectors(
         encoder: see `load_speaker_encoder`.
         device: where to compute.
         nj: number of processes.
+        share: part of the mixtures; the tables are written with the whole only.
 
     Returns:
         paths of the tables.
@@ -152,14 +159,14 @@ def window_vectors(
             tables[folder][uid] = files[path]
     for cache in sorted({file.parent for file in files.values()}):
         _forget_other_encoder(cache, encoder)
-    todo = [path for path, file in files.items() if not _is_fresh(file, path)]
+    todo = [path for path in share.of([*files]) if not _is_fresh(files[path], path)]
     work = [[(path, files[path]) for path in batch] for batch in _equal(todo, lengths)]
     run = functools.partial(
         _embed_windows, encoder=encoder, device=device, threads=_threads(nj)
     )
     for _ in parallel_map(run, work, nj, "window vectors"):
         pass
-    for folder, table in tables.items():
+    for folder, table in tables.items() if share.is_whole else ():
         write_table(folder / "window_vectors.scp", table)
     return [folder / "window_vectors.scp" for folder in tables]
 

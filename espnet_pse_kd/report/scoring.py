@@ -43,6 +43,7 @@ from espnet_pse_kd.report.trials import (
 )
 from espnet_pse_kd.utils.lock import exclusive
 from espnet_pse_kd.utils.progress import parallel_map
+from espnet_pse_kd.utils.share import WHOLE, Share
 
 FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
 """Facts of a trial that go into its row of scores."""
@@ -114,7 +115,9 @@ def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
     return set(order[:count])
 
 
-def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool:
+def score_set(
+    system: System, test_set: str, dumpdir: Path, nj: int = 1, share: Share = WHOLE
+) -> bool:
     """Write ``scores.csv`` of one row on one test set, one line per trial.
 
     An unchanged finished file is kept. An interrupted run leaves the trials done so far
@@ -125,6 +128,7 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
         test_set: name of a folder of ``dumpdir``.
         dumpdir: ``dump/raw``.
         nj: processes.
+        share: part of the trials; it leaves its rows for the whole to gather.
 
     Returns:
         Whether there was anything to do.
@@ -133,7 +137,7 @@ def score_set(system: System, test_set: str, dumpdir: Path, nj: int = 1) -> bool
         UserError: inputs are missing, unreadable or do not fit together, or another
             process scores the row on this set.
     """
-    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj)
+    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj, share)
 
 
 _MOS_JOBS = {"dnsmos": _dnsmos_job, "distillmos": _distillmos_job}
@@ -143,7 +147,13 @@ MOS = tuple(_MOS_JOBS)
 
 
 def score_mos(
-    name: str, system: System, test_set: str, dumpdir: Path, count: int, nj: int = 1
+    name: str,
+    system: System,
+    test_set: str,
+    dumpdir: Path,
+    count: int,
+    nj: int = 1,
+    share: Share = WHOLE,
 ) -> bool:
     """Write ``NAME.csv``: like `score_set`, of the ``count`` of `dnsmos_subset`.
 
@@ -152,13 +162,13 @@ def score_mos(
 
     Args:
         name: one of `MOS`.
-        system, test_set, dumpdir, nj: see `score_set`.
+        system, test_set, dumpdir, nj, share: see `score_set`.
         count: trials.
 
     Raises:
         UserError: as `score_set`; a package is not installed.
     """
-    return _measure(system, test_set, dumpdir, name, _MOS_JOBS[name], count, nj)
+    return _measure(system, test_set, dumpdir, name, _MOS_JOBS[name], count, nj, share)
 
 
 def _measure(
@@ -169,6 +179,7 @@ def _measure(
     function: Callable[[Job], dict[str, Any]],
     count: int | None,
     nj: int,
+    share: Share,
 ) -> bool:
     folder = system.scores(test_set)
     trials = load_trials(dumpdir / test_set)
@@ -179,6 +190,9 @@ def _measure(
     row = system.name if system.is_reference else None
     jobs = [Job(trial, row, outputs.get(trial.uid), system.dry) for trial in wanted]
     stamp, final = folder / f"{name}.json", folder / f"{name}.csv"
+    label = f"{name} of {system.name} {test_set}"
+    if not share.is_whole:
+        return _measure_share(folder, name, inputs, jobs, function, nj, share, label)
     with exclusive(folder, "scoring"):
         done: dict[str, dict[str, Any]] = {}
         if final.is_file() and read_json(stamp).get("inputs") == inputs:
@@ -188,14 +202,36 @@ def _measure(
         else:
             stamp.unlink(missing_ok=True)  # from here on the old scores do not count
         partial = folder / f".{name}.partial.jsonl"
-        label = f"{name} of {system.name} {test_set}"
+        shares = sorted(folder.glob(f".{name}.partial.*of*.jsonl"))
+        for path in shares:
+            done = {**_read_partial(path, inputs), **done}
         done = _resume(partial, inputs, done, jobs, function, nj, label)
         seed = "" if system.seed is None else system.seed
         head = {"system": system.name, "seed": seed, "set": test_set}
         write_csv(final, [{**head, **done[t.uid]} for t in trials if t.uid in done])
         with atomic_open(stamp) as file:
             json.dump({"inputs": inputs}, file)
-        partial.unlink(missing_ok=True)
+        for path in (partial, *shares):
+            path.unlink(missing_ok=True)
+    return True
+
+
+def _measure_share(
+    folder: Path,
+    name: str,
+    inputs: str,
+    jobs: Sequence[Job],
+    function: Callable[[Job], dict[str, Any]],
+    nj: int,
+    share: Share,
+    label: str,
+) -> bool:
+    """Score a share of the jobs into a file of its own, unless all are scored."""
+    if read_json(folder / f"{name}.json").get("inputs") == inputs:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{name}.partial.{share}.jsonl"
+    _resume(partial, inputs, {}, share.of(jobs), function, nj, f"{label}, {share}")
     return True
 
 
@@ -286,6 +322,7 @@ def score_all(
     dnsmos_methods: Sequence[str] = (),
     dnsmos_seeds: Sequence[int] = (),
     nj: int = 1,
+    share: Share = WHOLE,
 ) -> None:
     """Score every row on every set, then gather the scores in ``exp/scores.csv``.
 
@@ -305,6 +342,7 @@ def score_all(
             none for all.
         dnsmos_seeds: training seeds of those that they rate, none for all.
         nj: processes.
+        share: part of the trials; nothing is gathered then.
 
     Raises:
         UserError: as `score_set`; no system has a name of ``dnsmos_methods`` or a seed
@@ -332,14 +370,18 @@ def score_all(
             outputs = system.outputs(test_set) / "spk1.scp"
             if not system.is_reference and not outputs.is_file():
                 continue
-            score_set(system, test_set, dumpdir, nj)
+            score_set(system, test_set, dumpdir, nj, share)
+            asked = MOS if rated and dnsmos_trials else ()
+            for name in asked:
+                score_mos(name, system, test_set, dumpdir, dnsmos_trials, nj, share)
+            if not share.is_whole:
+                continue
             own = read_csv(folder / "scores.csv")
             for row in own:  # a second configuration in the folder renames the first's
                 row["system"] = system.name
             add_similarity(own, vectors_file(dumpdir, test_set))
             subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
-            for name in MOS if rated and dnsmos_trials else ():
-                score_mos(name, system, test_set, dumpdir, dnsmos_trials, nj)
+            for name in asked:
                 own = _join(own, folder / f"{name}.csv", subset)
             words = folder / WORDS
             if words.is_file() and not words_fit(system, test_set, dumpdir):
@@ -347,6 +389,8 @@ def score_all(
             else:
                 own = _join(own, words)
             rows += own
+    if not share.is_whole:
+        return
     write_csv(output, rows)
     if stale:
         print(

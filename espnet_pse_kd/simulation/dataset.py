@@ -31,6 +31,7 @@ from espnet_pse_kd.simulation.render import Rendered, Signals
 from espnet_pse_kd.simulation.simulator import Simulator
 from espnet_pse_kd.simulation.trial import Trial
 from espnet_pse_kd.utils.progress import parallel_map
+from espnet_pse_kd.utils.share import WHOLE, Share
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
 OPTIONS_FILE = "simulation.json"
@@ -201,6 +202,7 @@ def _make_set(
     seed: int,
     nj: int,
     its_variants: Sequence[float | str],
+    share: Share,
 ) -> None:
     split = set_name.split("_")[0]
     inventory = _simulator(data_dir, split, options, seed).inventory
@@ -220,10 +222,18 @@ def _make_set(
         )
         folder = its_set(set_name, construction or True)
         made = list(parallel_map(run, indices, nj, f"simulating {folder}"))
-        _remove_leftovers(dump_dir / "raw" / folder)
+        if share.is_whole:
+            _remove_leftovers(dump_dir / "raw" / folder)
         return made
 
-    results = make(range(count))
+    indices = share.of(range(count))
+    results = make(indices)
+    if not share.is_whole:
+        twins = [index for index, made in zip(indices, results) if len(made) > 1]
+        for variant in its_variants if set_name == split else ():
+            if isinstance(variant, str):
+                make(twins, variant)
+        return
     folder, enroll = dump_dir / "raw" / set_name, dump_dir / "enroll" / split
     own = {records[0]["uid"]: records[0] for records in results}
     _write_tables(folder, [*own.values()], dict.fromkeys(own, folder), enroll)
@@ -301,6 +311,7 @@ def _make_clips(
     options: SimulationOptions,
     seed: int,
     nj: int,
+    share: Share,
 ) -> None:
     folder = dump_dir / "enroll" / split
     simulator = _simulator(data_dir, split, options, seed)
@@ -316,8 +327,10 @@ def _make_clips(
         fingerprint=f"{zlib.crc32(drawn.encode()):08x}",
     )
     flat = [clip for of_speaker in clips.values() for clip in of_speaker]
-    for _ in parallel_map(make, flat, nj, f"enrolment clips, {split}"):
+    for _ in parallel_map(make, share.of(flat), nj, f"enrolment clips, {split}"):
         pass
+    if not share.is_whole:
+        return
     _remove_leftovers(folder)
     write_clip_tables(folder, clips)
 
@@ -401,6 +414,7 @@ def simulate(
     seed: int = 0,
     nj: int = 1,
     its_variants: Sequence[float | str] = (),
+    share: Share = WHOLE,
 ) -> None:
     """Write every set of ``sizes`` and its enrolment clips; a killed run resumes.
 
@@ -413,6 +427,8 @@ def simulate(
         nj: processes.
         its_variants: also write training sets with these variants of the
             inactive-target samples, see `its_set`.
+        share: part of the samples and clips that is made; without tables, unless it is
+            the whole.
 
     Raises:
         UserError: a split is incomplete, or the disk is too small.
@@ -422,11 +438,14 @@ def simulate(
     for split in splits:
         _simulator(data_dir, split, options, seed)
     check_disk(dump_dir, estimated_bytes(sizes, options))
-    with atomic_open(dump_dir / OPTIONS_FILE) as file:
-        json.dump({"seed": seed, "sizes": sizes, **asdict(options)}, file, indent=1)
+    if share.is_whole:
+        with atomic_open(dump_dir / OPTIONS_FILE) as file:
+            json.dump({"seed": seed, "sizes": sizes, **asdict(options)}, file, indent=1)
     for split in splits:
-        _make_clips(data_dir, dump_dir, split, options, seed, nj)
+        _make_clips(data_dir, dump_dir, split, options, seed, nj, share)
     for set_name, count in sizes.items():
         if count == 0:
             continue
-        _make_set(data_dir, dump_dir, set_name, count, options, seed, nj, its_variants)
+        _make_set(
+            data_dir, dump_dir, set_name, count, options, seed, nj, its_variants, share
+        )

@@ -93,8 +93,7 @@ class MixtureDataset(Dataset[tuple[str, dict[str, np.ndarray]]]):
     def __init__(self, conf: DynamicMixing, vectors: EnrolmentVectors) -> None:
         self.conf, self.vectors = conf, vectors
         self.simulator = conf.simulator()
-        clips = self.simulator.clips.values()
-        vectors.check(clip.cid for of_speaker in clips for clip in of_speaker)
+        vectors.check(self.simulator.clips.ids())
 
     def __getitem__(self, number: int) -> tuple[str, dict[str, np.ndarray]]:
         """Name and data of one sample.

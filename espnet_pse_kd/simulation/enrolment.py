@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,32 +40,62 @@ class Clip:
     index: int
 
 
-def plan_clips(
-    inventory: Inventory, options: SimulationOptions, seed: int
-) -> dict[str, list[Clip]]:
+def _clip_id(speaker: str, index: int) -> str:
+    return f"{speaker}-enroll{index}"
+
+
+class ClipPlan(Mapping[str, list[Clip]]):
+    """The clips of every target, chosen when asked for: see `plan_clips`."""
+
+    def __init__(
+        self, inventory: Inventory, options: SimulationOptions, seed: int
+    ) -> None:
+        self._inventory, self._options, self._seed = inventory, options, seed
+        self._chosen = functools.lru_cache(maxsize=4096)(self._choose)
+
+    def __getitem__(self, speaker: str) -> list[Clip]:
+        return self._chosen(speaker)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inventory.targets)
+
+    def __len__(self) -> int:
+        return len(self._inventory.targets)
+
+    def ids(self) -> Iterator[str]:
+        """Ids of all clips, which need not be chosen for that."""
+        for speaker in self:
+            for index in range(self._options.clips_per_speaker):
+                yield _clip_id(speaker, index)
+
+    def _choose(self, speaker: str) -> list[Clip]:
+        rng = np.random.default_rng([self._seed, 31, zlib.crc32(speaker.encode())])
+        sources = self._inventory.sources[speaker]
+        order = rng.permutation(len(sources))
+        result = []
+        for index in range(self._options.clips_per_speaker):
+            source = sources[int(order[index % len(order)])]
+            wanted = round(rng.uniform(*self._options.clip_seconds) * SAMPLE_RATE)
+            frames = min(wanted, source.samples)
+            start = int(rng.integers(source.samples - frames + 1))
+            pieces = source.cut(start, frames)
+            cid = _clip_id(speaker, index)
+            result.append(Clip(cid, speaker, source.sid, pieces, index))
+        return result
+
+
+def plan_clips(inventory: Inventory, options: SimulationOptions, seed: int) -> ClipPlan:
     """Choose the clips of every speaker, going round his sources.
 
     Two clips or more from two sources or more: whatever source a sample takes its
     target from, there is a clip that was not cut from it.
     """
-    result: dict[str, list[Clip]] = {}
-    for speaker in inventory.targets:
-        rng = np.random.default_rng([seed, 31, zlib.crc32(speaker.encode())])
-        sources = inventory.sources[speaker]
-        order = rng.permutation(len(sources))
-        result[speaker] = []
-        for index in range(options.clips_per_speaker):
-            source = sources[int(order[index % len(order)])]
-            wanted = round(rng.uniform(*options.clip_seconds) * SAMPLE_RATE)
-            frames = min(wanted, source.samples)
-            start = int(rng.integers(source.samples - frames + 1))
-            pieces = source.cut(start, frames)
-            cid = f"{speaker}-enroll{index}"
-            result[speaker].append(Clip(cid, speaker, source.sid, pieces, index))
-    return result
+    return ClipPlan(inventory, options, seed)
 
 
-def admissible(clips: dict[str, list[Clip]], speaker: str, source: str) -> list[Clip]:
+def admissible(
+    clips: Mapping[str, list[Clip]], speaker: str, source: str
+) -> list[Clip]:
     """Clips of a speaker that were not cut from ``source``.
 
     Raises:
@@ -124,7 +156,7 @@ def render_clip(
     return clip_audio
 
 
-def write_clip_tables(folder: Path, clips: dict[str, list[Clip]]) -> None:
+def write_clip_tables(folder: Path, clips: Mapping[str, list[Clip]]) -> None:
     """Write ``wav.scp``, ``utt2spk`` and ``utt2source`` of ``dump/enroll/<split>``."""
     flat = [clip for of_speaker in clips.values() for clip in of_speaker]
     paths = {clip.cid: clip_path(folder, clip.cid) for clip in flat}

@@ -7,6 +7,7 @@ alone and in any order. Scenarios, ranges and constructions: docs/method.md, 4 a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -27,41 +28,23 @@ from espnet_pse_kd.simulation.split import Inventory, Piece, Source
 from espnet_pse_kd.simulation.trial import NoisePart, Trial
 from espnet_pse_kd.simulation.variation import (
     draw_interference,
-    other_speaker,
     shorten,
     vary,
 )
 
 
 def _draw_interferer(
-    rng: np.random.Generator, inventory: Inventory, target: str, same_sex: bool
-) -> str:
-    gender = inventory.genders.get(target)
-    wanted = None
-    if gender is not None:
-        wanted = gender if same_sex else {"m": "f", "f": "m"}.get(gender)
-    present = {inventory.persons[target]}
-    return other_speaker(rng, inventory.speakers, inventory, present, wanted)
-
-
-def _scored_interferer(
     rng: np.random.Generator,
     inventory: Inventory,
     target: str,
     same_gender: bool | None,
 ) -> str:
-    """One draw from the list of all who fit: published trials depend on it."""
-    persons, genders = inventory.persons, inventory.genders
-    others = [n for n in inventory.speakers if persons[n] != persons[target]]
-    gender = genders.get(target)
-    if same_gender is not None and gender:
-        wanted = [
-            name
-            for name in others
-            if name in genders and (genders[name] == gender) == same_gender
-        ]
-        others = wanted or others
-    return pick(rng, others)
+    """Somebody else, of the same or the other sex if that is asked for and known."""
+    gender = inventory.genders.get(target)
+    if same_gender is None or gender is None:
+        return inventory.draw_speaker(rng, [target])
+    other = {"m": "f", "f": "m"}[gender]
+    return inventory.draw_speaker(rng, [target], gender if same_gender else other)
 
 
 def _draw_room(
@@ -111,7 +94,7 @@ def _scored_source(
 
 def draw_training(
     inventory: Inventory,
-    clips: dict[str, list[Clip]],
+    clips: Mapping[str, list[Clip]],
     options: SimulationOptions,
     seed: int,
     set_name: str,
@@ -125,7 +108,7 @@ def draw_training(
     """
     place = place_of(options, seed, set_name, index)
     rng = generator(seed, set_name, place.first)
-    speaker = pick(rng, inventory.targets)
+    speaker = inventory.draw_speaker(rng, target=True)
     source = pick(rng, inventory.sources[speaker])
     samples = round(options.seconds * SAMPLE_RATE)
     same_sex = chance(rng, options.same_sex)
@@ -159,11 +142,9 @@ def _admit_interferer(
     rng: np.random.Generator, inventory: Inventory, trial: Trial
 ) -> Trial:
     """Take an interferer who can be enrolled, and his speech from one source."""
-    sexes, persons = inventory.genders, inventory.persons
-    wanted = sexes.get(trial.interferer) if trial.same_gender is not None else None
-    speaker = other_speaker(
-        rng, inventory.targets, inventory, {persons[trial.speaker]}, wanted
-    )
+    known = trial.same_gender is not None
+    wanted = inventory.genders[trial.interferer] if known else ""
+    speaker = inventory.draw_speaker(rng, [trial.speaker], wanted, target=True)
     source = pick(rng, inventory.sources[speaker])
     speech, at = _speech(rng, source, trial.samples)
     return replace(
@@ -178,12 +159,11 @@ def _admit_interferer(
 def _absent(rng: np.random.Generator, inventory: Inventory, trial: Trial) -> str:
     """Somebody who is not in the mixture but can be enrolled."""
     speakers = [trial.speaker, trial.interferer, *(one.speaker for one in trial.more)]
-    present = {inventory.persons[name] for name in speakers}
-    return other_speaker(rng, inventory.targets, inventory, present)
+    return inventory.draw_speaker(rng, speakers, target=True)
 
 
 def _enrolled(
-    rng: np.random.Generator, clips: dict[str, list[Clip]], trial: Trial, other: str
+    rng: np.random.Generator, clips: Mapping[str, list[Clip]], trial: Trial, other: str
 ) -> Trial:
     """The sample of a group that enrolls the place's person."""
     if trial.member == "target":
@@ -202,7 +182,7 @@ def _enrolled(
 
 
 def _swapped(
-    trial: Trial, clips: dict[str, list[Clip]], rng: np.random.Generator, other: str
+    trial: Trial, clips: Mapping[str, list[Clip]], rng: np.random.Generator, other: str
 ) -> Trial:
     """Enroll somebody who is not in the mixture."""
     return replace(
@@ -219,7 +199,7 @@ def _swapped(
 
 def _inactive(
     rng: np.random.Generator,
-    clips: dict[str, list[Clip]],
+    clips: Mapping[str, list[Clip]],
     options: SimulationOptions,
     trial: Trial,
     construction: str,
@@ -243,7 +223,7 @@ def _inactive(
 
 def draw_development(
     inventory: Inventory,
-    clips: dict[str, list[Clip]],
+    clips: Mapping[str, list[Clip]],
     options: SimulationOptions,
     seed: int,
     set_name: str,
@@ -256,7 +236,7 @@ def draw_development(
     construction = by_share(
         rng, {name: getattr(options, name) for name in CONSTRUCTIONS}
     )
-    speaker = pick(rng, inventory.targets)
+    speaker = inventory.draw_speaker(rng, target=True)
     source = pick(rng, inventory.sources[speaker])
     samples = round(options.seconds * SAMPLE_RATE)
     uid = f"{set_name}_{index:06d}"
@@ -274,7 +254,7 @@ def draw_development(
 
 def draw_scored(
     inventory: Inventory,
-    clips: dict[str, list[Clip]],
+    clips: Mapping[str, list[Clip]],
     options: SimulationOptions,
     seed: int,
     set_name: str,
@@ -337,10 +317,8 @@ def _draw(
     room = samples if lengthen else samples - pause
     speech, speech_at = _speech(rng, source, room)
     samples += pause if lengthen else 0
-    if train:
-        interferer = _draw_interferer(rng, inventory, source.speaker, bool(same_gender))
-    else:
-        interferer = _scored_interferer(rng, inventory, source.speaker, same_gender)
+    same = bool(same_gender) if train else same_gender
+    interferer = _draw_interferer(rng, inventory, source.speaker, same)
     interference, interference_at = draw_interference(
         rng, inventory, interferer, samples
     )

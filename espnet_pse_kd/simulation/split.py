@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio
-from espnet_pse_kd.corpora.inventory import MIN_SPEAKERS, room_of
+from espnet_pse_kd.corpora.index import open_index
+from espnet_pse_kd.corpora.inventory import MIN_HALF_SECONDS, MIN_SPEAKERS, room_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, same_keys
+from espnet_pse_kd.simulation.cast import Cast, played
 from espnet_pse_kd.simulation.voices import OWN, Voice
 
 MIN_SOURCE_SECONDS = 3.0
 """Recordings shorter than this are joined with the speaker's next ones."""
-MIN_HALF_SECONDS = 2.0
-"""A speaker's only recording is halved if its halves are at least this long."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Tables of ``data/<split>/``.
+    """Tables of ``data/<split>/``. Those of speech are views of mapped columns.
 
     Attributes:
-        wavs: path of every utterance.
+        wavs: path of every utterance. starts: its first sample in that file.
         samples: its length.
         genders: sex per speaker, where known.
         texts: transcript per utterance, where known.
@@ -75,35 +74,32 @@ class Inventory:
         sources: sources per speaker with at least two: who can be a target.
         voices: voice per utterance that is not played in its own.
         persons: recorded person behind each speaker.
+        speakers: all speakers, who can be an interferer.
+        targets: those of ``sources``.
+        cast: who there is, to draw from.
         noises: path per noise recording, and their lengths.
         rooms: path per simulated room.
         measured: path per measured response.
         digest: changes with any of the tables.
     """
 
-    wavs: dict[str, str]
-    samples: dict[str, int]
-    genders: dict[str, str]
-    texts: dict[str, str]
-    utts: dict[str, list[str]]
-    sources: dict[str, list[Source]]
-    voices: dict[str, Voice]
-    persons: dict[str, str]
+    wavs: Mapping[str, str]
+    starts: Mapping[str, int]
+    samples: Mapping[str, int]
+    genders: Mapping[str, str]
+    texts: Mapping[str, str]
+    utts: Mapping[str, list[str]]
+    sources: Mapping[str, list[Source]]
+    voices: Mapping[str, Voice]
+    persons: Mapping[str, str]
+    speakers: Sequence[str]
+    targets: Sequence[str]
+    cast: Cast
     noises: dict[str, str]
     noise_samples: dict[str, int]
     rooms: dict[str, str]
     measured: dict[str, str]
     digest: str
-
-    @functools.cached_property
-    def speakers(self) -> list[str]:
-        """All speakers: who can be an interferer."""
-        return sorted(self.utts)
-
-    @functools.cached_property
-    def targets(self) -> list[str]:
-        """Speakers with speech for both a target and an enrolment."""
-        return sorted(self.sources)
 
     @functools.cached_property
     def noise_ids(self) -> list[str]:
@@ -120,6 +116,28 @@ class Inventory:
         for rid in sorted(self.measured):
             groups.setdefault(room_of(Path(self.measured[rid])), []).append(rid)
         return list(groups.values())
+
+    def draw_speaker(
+        self,
+        rng: np.random.Generator,
+        apart_from: Collection[str] = (),
+        gender: str = "",
+        target: bool = False,
+    ) -> str:
+        """Draw a person by the weight of his corpus, then one of his voices.
+
+        The cost does not grow with the number of speakers.
+
+        Args:
+            rng: makes two draws.
+            apart_from: speakers or persons who are not drawn, in none of their voices.
+            gender: ``f`` or ``m``, somebody of this sex if there is one; "" for all.
+            target: somebody with speech for both a target and an enrolment.
+
+        Raises:
+            UserError: there is nobody else.
+        """
+        return self.cast.draw(rng, apart_from, gender, target)
 
 
 def make_sources(speaker: str, samples: dict[str, int]) -> list[Source]:
@@ -163,59 +181,18 @@ def _samples(path: Path) -> dict[str, int]:
 
 
 def _digest(folder: Path) -> str:
-    names = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".wav")
+    names = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".wav", ".npy", ".tmp")
+    )
     crc = 0
     for path in names:
         crc = zlib.crc32(path.relative_to(folder).as_posix().encode(), crc)
-        crc = zlib.crc32(path.read_bytes(), crc)
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                crc = zlib.crc32(block, crc)
     return f"{crc:08x}"
-
-
-class _Speech(NamedTuple):
-    """Tables of ``data/<split>/speech``, fields as in `Inventory`."""
-
-    wavs: dict[str, str]
-    samples: dict[str, int]
-    genders: dict[str, str]
-    texts: dict[str, str]
-    utts: dict[str, list[str]]
-    voices: dict[str, Voice]
-    persons: dict[str, str]
-
-
-def _read_speech(folder: Path) -> _Speech:
-    same_keys(folder, ["wav.scp", "utt2spk", "utt2dur"])
-    spk2utt = read_table(folder / "spk2utt")
-    return _Speech(
-        wavs=read_table(folder / "wav.scp"),
-        samples=_samples(folder / "utt2dur"),
-        genders=_optional(folder / "spk2gender"),
-        texts=_optional(folder / "text"),
-        utts={speaker: line.split() for speaker, line in spk2utt.items()},
-        voices={},
-        persons={speaker: speaker for speaker in spk2utt},
-    )
-
-
-def _in_voices(speech: _Speech, voices: Sequence[Voice]) -> _Speech:
-    """Every speaker once per voice, names as in `Voice.named`."""
-
-    def renamed(table: dict[str, Any], voice: Voice) -> dict[str, Any]:
-        return {voice.named(key): value for key, value in table.items()}
-
-    result = _Speech({}, {}, {}, {}, {}, {}, {})
-    for voice in voices:
-        result.wavs.update(renamed(speech.wavs, voice))
-        result.genders.update(renamed(speech.genders, voice))
-        result.texts.update(renamed(speech.texts, voice))
-        result.persons.update(renamed(speech.persons, voice))
-        for speaker, utts in speech.utts.items():
-            result.utts[voice.named(speaker)] = [voice.named(utt) for utt in utts]
-        for utt, samples in speech.samples.items():
-            result.samples[voice.named(utt)] = int(samples / voice.speed)
-            if voice != OWN:
-                result.voices[voice.named(utt)] = voice
-    return result
 
 
 @functools.lru_cache(maxsize=3)
@@ -231,18 +208,13 @@ def load_inventory(folder: Path, voices: tuple[Voice, ...] = (OWN,)) -> Inventor
         UserError: a table is missing or does not agree with the others, or there
             are too few speakers, or no room at all.
     """
-    speech = _in_voices(_read_speech(folder / "speech"), voices)
-    sources = {
-        speaker: found
-        for speaker, names in speech.utts.items()
-        if (found := make_sources(speaker, {u: speech.samples[u] for u in names}))
-    }
-    persons = {speech.persons[speaker] for speaker in sources}
-    if len(persons) < MIN_SPEAKERS:
+    index = open_index(folder / "speech")
+    cast = Cast(index, voices)
+    if cast.target_persons < MIN_SPEAKERS:
         raise UserError(
-            f"{folder / 'speech'}: {len(persons)} speakers have enough speech for a "
-            f"target and an enrolment, {MIN_SPEAKERS} are needed; add speakers or "
-            "recordings"
+            f"{folder / 'speech'}: {cast.target_persons} speakers have enough speech "
+            f"for a target and an enrolment, {MIN_SPEAKERS} are needed; add speakers "
+            "or recordings"
         )
     same_keys(folder / "noise", ["wav.scp", "utt2dur"])
     rooms = _optional(folder / "rir" / "wav.scp")
@@ -252,15 +224,45 @@ def load_inventory(folder: Path, voices: tuple[Voice, ...] = (OWN,)) -> Inventor
             f"{folder / 'rir'}: neither wav.scp nor measured.scp; "
             "run stage 1 with --rooms above 0 or with --rir"
         )
+    utterance, speaker = cast.by_utterance, cast.by_speaker
     return Inventory(
-        **speech._asdict(),
-        sources=sources,
+        wavs=utterance(lambda row, voice: index.paths[row]),
+        starts=utterance(lambda row, voice: int(index.start[row])),
+        samples=utterance(lambda row, voice: played(voice, int(index.samples[row]))),
+        texts=utterance(lambda row, voice: index.texts[row] or None),
+        voices=utterance(lambda row, voice: None if voice == OWN else voice),
+        genders=speaker(lambda person, voice: cast.gender(person)),
+        utts=speaker(cast.utts),
+        persons=speaker(lambda person, voice: index.speakers[person]),
+        sources=cast.by_speaker(
+            functools.lru_cache(_SOURCES_CACHED)(_sources_of(cast))
+        ),
+        speakers=cast.speakers,
+        targets=cast.targets,
+        cast=cast,
         noises=read_table(folder / "noise" / "wav.scp"),
         noise_samples=_samples(folder / "noise" / "utt2dur"),
         rooms=rooms,
         measured=measured,
         digest=_digest(folder),
     )
+
+
+_SOURCES_CACHED = 4096
+
+
+def _sources_of(cast: Cast) -> Callable[[int, Voice], list[Source] | None]:
+    """Sources of a person in a voice; None if there is too little speech for two."""
+
+    def sources(person: int, voice: Voice) -> list[Source] | None:
+        index = cast.index
+        lengths = {
+            voice.named(index.utts[row]): played(voice, int(index.samples[row]))
+            for row in index.rows(person)
+        }
+        return make_sources(voice.named(index.speakers[person]), lengths) or None
+
+    return sources
 
 
 _FADE = 80
@@ -284,10 +286,11 @@ def read_pieces(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
 
 def _read_piece(inventory: Inventory, piece: Piece) -> np.ndarray:
     wav, voice = inventory.wavs[piece.utt], inventory.voices.get(piece.utt)
+    first = inventory.starts[piece.utt]
     if voice is None:
-        return read_audio(wav, piece.start, piece.frames)
+        return read_audio(wav, first + piece.start, piece.frames)
     start, frames = voice.recorded(piece.start), max(1, voice.recorded(piece.frames))
-    return voice.play(read_audio(wav, start, frames), piece.frames)
+    return voice.play(read_audio(wav, first + start, frames), piece.frames)
 
 
 @functools.lru_cache(maxsize=256)

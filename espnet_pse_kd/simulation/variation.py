@@ -27,7 +27,6 @@ MADE = {"*babble": "babble", "*shaped": "shaped_noise"}
 """Noises that are made, by the option that holds their share."""
 _TALKERS = (4, 8)
 _MOST_TRANSIENTS = 4
-_TRIES = 32
 
 
 def vary(
@@ -76,7 +75,7 @@ def _made(
     voices: tuple[tuple[Piece, ...], ...] = ()
     if name == "*babble":
         count = int(rng.integers(*_TALKERS, endpoint=True))
-        talkers = [pick(rng, inventory.speakers) for _ in range(count)]
+        talkers = [inventory.draw_speaker(rng) for _ in range(count)]
         voices = tuple(
             tuple(draw_interference(rng, inventory, talker, samples)[0])
             for talker in talkers
@@ -116,12 +115,11 @@ def _further_interferers(
     options: SimulationOptions,
     trial: Trial,
 ) -> Trial:
-    persons = inventory.persons
-    present = {persons[trial.speaker], persons[trial.interferer]}
+    present = [trial.speaker, trial.interferer]
     more: list[Interference] = []
     while len(more) < 2 and chance(rng, options.further_interferers):
-        speaker = other_speaker(rng, inventory.speakers, inventory, present)
-        present.add(persons[speaker])
+        speaker = inventory.draw_speaker(rng, present)
+        present.append(speaker)
         pieces, at = draw_interference(rng, inventory, speaker, trial.samples)
         response = trial.responses[1] if trial.responses else None
         level = float(rng.uniform(-8.0, 3.0))
@@ -144,33 +142,6 @@ def _transients(
         )
         for _ in range(int(rng.integers(1, _MOST_TRANSIENTS, endpoint=True)))
     )
-
-
-def other_speaker(
-    rng: np.random.Generator,
-    names: list[str],
-    inventory: Inventory,
-    present: set[str],
-    gender: str | None = None,
-) -> str:
-    """A speaker who is none of the persons ``present``, and of one sex where asked.
-
-    A few draws find one as a rule: no list of all others is made. Without one of the
-    wanted sex anybody else will do.
-    """
-    persons, genders = inventory.persons, inventory.genders
-
-    def fits(name: str, wanted: str | None) -> bool:
-        return persons[name] not in present and (
-            wanted is None or genders.get(name) == wanted
-        )
-
-    for _ in range(_TRIES):
-        name = pick(rng, names)
-        if fits(name, gender):
-            return name
-    found = [name for name in names if fits(name, gender)]
-    return pick(rng, found or [name for name in names if fits(name, None)])
 
 
 def draw_interference(
