@@ -27,12 +27,13 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.report.results import training_mix
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.dataset import check_disk, set_sizes, simulate
+from espnet_pse_kd.simulation.dataset import simulate
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
 from espnet_pse_kd.simulation.noises import cut_noise, shaped_noise
 from espnet_pse_kd.simulation.options import SimulationOptions
 from espnet_pse_kd.simulation.render import render
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
+from espnet_pse_kd.simulation.sets import check_disk, set_sizes
 from espnet_pse_kd.simulation.simulator import Simulator
 from espnet_pse_kd.simulation.split import (
     Inventory,

@@ -51,6 +51,12 @@ def get_parser() -> argparse.ArgumentParser:
         help="noise recordings per split",
     )
     add("--noise_seconds", type=float, default=20.0, help="length of a noise recording")
+    _add_recorded(parser)
+    return parser
+
+
+def _add_recorded(parser: argparse.ArgumentParser) -> None:
+    """Options of recorded corpora."""
     group = parser.add_argument_group("--corpus librispeech, --corpus kaldi")
     add = group.add_argument
     add(
@@ -99,7 +105,6 @@ def get_parser() -> argparse.ArgumentParser:
         default=BAD_SHARE,
         help="share of unreadable files that is named and left out",
     )
-    return parser
 
 
 def _corpora(args: argparse.Namespace) -> list[Corpus]:

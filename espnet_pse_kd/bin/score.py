@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_pse_kd.report.results import training_mix, write_results
     from espnet_pse_kd.report.scoring import score_all
     from espnet_pse_kd.report.trials import dry_blends, find_systems, reference_systems
-    from espnet_pse_kd.simulation.dataset import OPTIONS_FILE
+    from espnet_pse_kd.simulation.sets import OPTIONS_FILE
 
     systems = reference_systems(args.expdir)
     systems += find_systems(args.expdir, args.test_sets)

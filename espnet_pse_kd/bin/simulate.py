@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_pse_kd.errors import one_line
-from espnet_pse_kd.simulation.dataset import its_variant, set_sizes, simulate
+from espnet_pse_kd.simulation.dataset import simulate
 from espnet_pse_kd.simulation.options import SimulationOptions
+from espnet_pse_kd.simulation.sets import its_variant, set_sizes
 from espnet_pse_kd.utils.share import add_share
 
 HELP = {

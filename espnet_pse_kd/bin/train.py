@@ -21,7 +21,7 @@ from espnet_pse_kd.recipe.methods import (
     read_methods,
     select,
 )
-from espnet_pse_kd.simulation.dataset import its_set
+from espnet_pse_kd.simulation.sets import its_set
 from espnet_pse_kd.utils.yamls import read_yaml
 
 _SCHEDULED = ("--batch_size", "--accum_grad", "--max_epoch", "--dynamic_mixing")

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from espnet2.enh.extractor.abs_extractor import AbsExtractor
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.enh import (
     criterion_choices,
@@ -31,10 +29,10 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, encoder_of
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
-from espnet_pse_kd.espnet.extractor import NetworkExtractor
+from espnet_pse_kd.espnet.extractor import adopt_statistics
 from espnet_pse_kd.espnet.loading import load_parameters
 from espnet_pse_kd.espnet.mixing import dynamic_mixing, mixture_iterator
 from espnet_pse_kd.espnet.options import build, check_keys
@@ -44,7 +42,6 @@ from espnet_pse_kd.espnet.task_checks import check_data, check_iterators, requir
 from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.speaker.statistics import statistics
 from espnet_pse_kd.utils.yamls import read_yaml
 
 _INITIALIZATIONS = (
@@ -302,28 +299,11 @@ class PSETask(_EnrolmentTask):
         )
         if args.init is not None:
             initialize(model, args.init)
-        _adopt_statistics(model.extractor, args)
+        vectors = getattr(args, "train_enroll_vectors", None)
+        adopt_statistics(model.extractor, vectors)
         if gate.needs_teacher:
             model.set_teacher(_build_teacher(args, gate))
         return model
-
-
-def _adopt_statistics(extractor: AbsExtractor, args: argparse.Namespace) -> None:
-    """Let a new extractor centre and scale the speaker vectors of its encoder.
-
-    Ours have a layer for it. ESPnet's TD-SpeakerBeam begins with a linear layer, into
-    whose initial weights the same is folded: stock ESPnet loads what is trained.
-    """
-    if isinstance(extractor, NetworkExtractor):
-        extractor.adopt_statistics()
-    elif getattr(extractor, "use_spk_emb", False):
-        layer = extractor.auxiliary_net  # Conv1d of kernel size 1
-        vectors = getattr(args, "train_enroll_vectors", None)
-        name = encoder_of(Path(vectors).parent) if vectors else None
-        mean, scale = statistics(name or "", layer.in_channels)
-        with torch.no_grad():
-            layer.weight.mul_(scale)
-            layer.bias.sub_(layer.weight[..., 0] @ mean)
 
 
 def load_teacher(config_file: str | Path, model_file: str | Path) -> ESPnetPVADModel:

@@ -28,7 +28,7 @@ from espnet_pse_kd.recipe.training_data import (
     input_files,
     mixing_options,
 )
-from espnet_pse_kd.simulation.dataset import its_set
+from espnet_pse_kd.simulation.sets import its_set
 from espnet_pse_kd.utils.checkout import git_commit
 from espnet_pse_kd.utils.yamls import read_yaml
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.simulation.dataset import OPTIONS_FILE
 from espnet_pse_kd.simulation.options import CONSTRUCTIONS, SimulationOptions
+from espnet_pse_kd.simulation.sets import OPTIONS_FILE
 
 _SIGNALS = (
     ("wav.scp", "speech_mix", "sound"),

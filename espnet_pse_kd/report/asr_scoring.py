@@ -80,20 +80,24 @@ def score_words(
             label = f"transcribing {system.name} {test_set}"
             signals = _signals(system, chosen, outputs)
             heard = transcribe(loaded, signals, len(chosen), label)
-            rows = [
-                {
-                    "uid": trial.uid,
-                    "asr": title,
-                    **word_counts(texts[trial.uid], heard[trial.uid], loaded.normalize),
-                    "heard": heard[trial.uid],
-                }
-                for trial in chosen
-            ]
             stamp.unlink(missing_ok=True)
+            rows = [_row(one.uid, title, texts, heard, loaded) for one in chosen]
             write_csv(folder / WORDS, rows)
             _write(stamp, wanted)
             written += 1
     return written
+
+
+def _row(
+    uid: str,
+    title: str,
+    texts: Mapping[str, str],
+    heard: Mapping[str, str],
+    recognizer: Transcriber,
+) -> dict[str, Any]:
+    """What the ASR heard in one trial, and its word counts."""
+    counts = word_counts(texts[uid], heard[uid], recognizer.normalize)
+    return {"uid": uid, "asr": title, **counts, "heard": heard[uid]}
 
 
 def words_fit(system: System, test_set: str, dumpdir: Path) -> bool:

@@ -8,11 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import espnet_pse_kd.metrics
 from espnet_pse_kd.errors import UserError
@@ -25,83 +22,20 @@ from espnet_pse_kd.files import (
     write_csv,
 )
 from espnet_pse_kd.metrics import distillmos, quality
-from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.report.asr_scoring import WORDS, words_fit
+from espnet_pse_kd.report.score_jobs import Job, distillmos_job, dnsmos_job, score_job
 from espnet_pse_kd.report.similarity import add_similarity, vectors_file
 from espnet_pse_kd.report.trials import (
-    Signals,
     System,
     Trial,
-    duration,
     enhanced,
-    estimate,
-    load_signals,
     load_trials,
     named_systems,
-    read_estimate,
     row_sources,
 )
 from espnet_pse_kd.utils.lock import exclusive
 from espnet_pse_kd.utils.progress import parallel_map
 from espnet_pse_kd.utils.share import WHOLE, Share
-
-FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
-"""Facts of a trial that go into its row of scores."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One trial of one row to score.
-
-    Attributes:
-        trial: the trial.
-        row: name of a reference row, or None for a system.
-        path: the system's output.
-        dry: amplitude of the mixture that is added to the output.
-    """
-
-    trial: Trial
-    row: str | None
-    path: str | None
-    dry: float = 0.0
-
-    def output(self, signals: Signals) -> np.ndarray:
-        """What the row makes of the trial: (N,)."""
-        if self.row is not None:
-            return estimate(self.row, signals)
-        output = read_estimate(str(self.path), len(signals.mixture))
-        # Stage 6 takes the networks' latency out: both are on the same samples.
-        return output + np.float32(self.dry) * signals.mixture
-
-
-def _score_job(job: Job) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(1)  # the work is parallel over trials already
-    signals = load_signals(job.trial)
-    return {
-        "uid": job.trial.uid,
-        "scenario": job.trial.scenario,
-        "seconds": duration(signals),
-        **{name: job.trial.facts.get(name) for name in FACTS},
-        "measured_room": str(job.trial.facts.get("room", "")).startswith("measured:"),
-        **score_signals(
-            signals.target, signals.interferer, signals.mixture, job.output(signals)
-        ),
-    }
-
-
-def _dnsmos_job(job: Job) -> dict[str, Any]:
-    scores = quality.dnsmos(job.output(load_signals(job.trial)))
-    return {"uid": job.trial.uid, **{f"dnsmos_{k}": v for k, v in scores.items()}}
-
-
-def _distillmos_job(job: Job) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(1)  # the work is parallel over trials already
-    score = distillmos.distillmos(job.output(load_signals(job.trial)))
-    return {"uid": job.trial.uid, "distillmos": score}
 
 
 def dnsmos_subset(uids: Sequence[str], count: int, seed: int = 0) -> set[str]:
@@ -137,10 +71,10 @@ def score_set(
         UserError: inputs are missing, unreadable or do not fit together, or another
             process scores the row on this set.
     """
-    return _measure(system, test_set, dumpdir, "scores", _score_job, None, nj, share)
+    return _measure(system, test_set, dumpdir, "scores", score_job, None, nj, share)
 
 
-_MOS_JOBS = {"dnsmos": _dnsmos_job, "distillmos": _distillmos_job}
+_MOS_JOBS = {"dnsmos": dnsmos_job, "distillmos": distillmos_job}
 _MOS_CODE = {"dnsmos": quality, "distillmos": distillmos}
 MOS = tuple(_MOS_JOBS)
 """Predicted quality, each in a file of its own."""

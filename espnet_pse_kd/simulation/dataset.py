@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.audio import write_audio
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation.enrolment import (
@@ -23,19 +21,21 @@ from espnet_pse_kd.simulation.enrolment import (
     write_clip_tables,
 )
 from espnet_pse_kd.simulation.options import (
-    CONSTRUCTIONS,
-    SCENARIOS,
     SimulationOptions,
 )
-from espnet_pse_kd.simulation.render import Rendered, Signals
+from espnet_pse_kd.simulation.records import record, twin_record
+from espnet_pse_kd.simulation.render import Signals
+from espnet_pse_kd.simulation.sets import (
+    OPTIONS_FILE,
+    check_disk,
+    estimated_bytes,
+    its_set,
+)
 from espnet_pse_kd.simulation.simulator import Simulator
-from espnet_pse_kd.simulation.trial import Trial
 from espnet_pse_kd.utils.progress import parallel_map
 from espnet_pse_kd.utils.share import WHOLE, Share
 
 KINDS = {"wav": "wav.scp", "spk1": "spk1.scp", "interf1": "interf1.scp"}
-OPTIONS_FILE = "simulation.json"
-"""What the sets were made with: seed, sizes and the fields of the options."""
 _WAV_HEADER = 44
 
 
@@ -45,56 +45,6 @@ def _simulator(
 ) -> Simulator:
     torch.set_num_threads(1)
     return Simulator.open(data_dir, split, options, seed)
-
-
-def record(trial: Trial, rendered: Rendered) -> dict:
-    """The object that stands for a sample in ``trials.jsonl``."""
-    more = trial.more if trial.has_interferer else ()
-    interferers = [trial.interferer] if trial.has_interferer else []
-    interferers += [one.speaker for one in more]
-    if trial.its == "swap_enrolment":
-        interferers = [trial.speaker, *interferers]
-    drawn = trial.has_target or bool(trial.its)
-    interference = list(trial.interference) if trial.has_interferer else []
-    interference += [piece for one in more for piece in one.pieces]
-    if trial.member == "interferer":
-        interferers = [trial.speaker]
-    whole = trial.has_target and trial.scenario != "partial"
-    return {
-        "uid": trial.uid,
-        "scenario": trial.scenario,
-        "seed": trial.index,
-        "samples": trial.samples,
-        "target": trial.target,
-        "target_source": trial.source,
-        "target_utt": ",".join(p.utt for p in trial.speech) if drawn else "",
-        "interferer": ",".join(interferers) or "none",
-        "interferer_utt": ",".join(p.utt for p in interference),
-        "noise": ",".join(n.noise for n in trial.noises) if trial.has_noise else "",
-        "room": trial.room,
-        "snr": trial.snr if trial.has_noise and math.isfinite(trial.snr) else None,
-        "sir": trial.sir if trial.has_interferer and drawn else None,
-        "level": rendered.level,
-        "enroll_id": trial.enroll_id,
-        "enroll_clip": trial.enroll_clip,
-        "its": trial.its,
-        "same_gender": trial.same_gender if trial.has_interferer else None,
-        "pauses": rendered.pauses if trial.has_target else [],
-        "text": trial.text if whole else "",
-    }
-
-
-def twin_record(trial: Trial, own: dict) -> dict:
-    """The object of the twin of an ITS sample: an ordinary TS2 sample."""
-    return own | {
-        "scenario": "ts2",
-        "target": trial.speaker,
-        "interferer": trial.interferer,
-        "enroll_id": trial.twin_enroll_id,
-        "enroll_clip": trial.twin_enroll_clip,
-        "its": "",
-        "text": trial.text,
-    }
 
 
 def _path(folder: Path, kind: str, uid: str) -> Path:
@@ -333,77 +283,6 @@ def _make_clips(
         return
     _remove_leftovers(folder)
     write_clip_tables(folder, clips)
-
-
-def set_sizes(train: int, dev: int, test: int, dev_scored: int = 0) -> dict[str, int]:
-    """Sets that are simulated and their sizes; twins are not counted.
-
-    Without training samples, as dynamic mixing has it, the training split still gets
-    its enrolment clips.
-    """
-    sizes = {"train": train, "dev": dev}
-    sizes |= {f"dev_{name}": dev_scored for name in SCENARIOS}
-    sizes |= {f"test_{name}": test for name in SCENARIOS}
-    return {name: n for name, n in sizes.items() if n > 0 or name == "train"}
-
-
-def its_set(name: str, variant: bool | float | str) -> str:
-    """Folder of a training set with other inactive-target samples than simulated.
-
-    Args:
-        name: ``train`` or ``dev``.
-        variant: the part of them that stays, the others being replaced by their twins;
-            or the construction by which all are made.
-    """
-    if isinstance(variant, str):
-        return f"{name}_its_{variant}"
-    if variant == 1:
-        return name
-    return f"{name}_its{round(100 * variant)}" if variant else f"{name}_noits"
-
-
-def its_variant(text: str) -> float | str:
-    """Read one of ``--its_variants``.
-
-    Raises:
-        UserError: it is neither a share between 0 and 1 nor a construction.
-    """
-    if text in CONSTRUCTIONS:
-        return text
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise UserError(
-            f"--its_variants {text}: give numbers between 0 and 1, or "
-            f"{', '.join(CONSTRUCTIONS)}"
-        )
-    return share
-
-
-def estimated_bytes(sizes: dict[str, int], options: SimulationOptions) -> int:
-    """Disk that the sets take: three 16-bit signals per sample, and the twins'."""
-    total = 0.0
-    for name, size in sizes.items():
-        scored = name.rsplit("_", 1)[-1] in SCENARIOS
-        longest = options.test_seconds[1] + options.pause_seconds[1]
-        shares = options.ts0 + options.ts1 + options.ts2 + options.its
-        twins = 0.0 if scored else options.its / shares
-        seconds = longest if scored else options.seconds
-        total += size * (1 + twins) * (3 * 2 * SAMPLE_RATE * seconds + 16384)
-    return round(total)
-
-
-def check_disk(folder: Path, needed: int) -> None:
-    """Raise a UserError where ``folder``'s disk has less than ``needed`` bytes free."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB needed; "
-            "free some, choose another folder, or lower the set sizes"
-        )
 
 
 def simulate(

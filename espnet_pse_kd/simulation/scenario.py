@@ -318,13 +318,9 @@ def _draw(
     speech, speech_at = _speech(rng, source, room)
     samples += pause if lengthen else 0
     same = bool(same_gender) if train else same_gender
-    interferer = _draw_interferer(rng, inventory, source.speaker, same)
-    interference, interference_at = draw_interference(
-        rng, inventory, interferer, samples
-    )
+    other = _draw_interferer(rng, inventory, source.speaker, same)
+    interference, interference_at = draw_interference(rng, inventory, other, samples)
     rid, responses = _draw_room(rng, inventory, options.measured_share)
-    genders = inventory.genders
-    known = source.speaker in genders and interferer in genders
     return Trial(
         uid=uid,
         scenario="",
@@ -340,7 +336,7 @@ def _draw(
         pause=pause,
         gap_at=0,
         gap=0,
-        interferer=interferer,
+        interferer=other,
         interference=interference,
         interference_at=interference_at,
         noises=(NoisePart(pick(rng, inventory.noise_ids), float(rng.uniform())),),
@@ -355,5 +351,11 @@ def _draw(
         twin_enroll_id="",
         twin_enroll_clip="",
         text=_transcript(inventory, speech),
-        same_gender=genders[source.speaker] == genders[interferer] if known else None,
+        same_gender=_same_gender(inventory, source.speaker, other),
     )
+
+
+def _same_gender(inventory: Inventory, one: str, other: str) -> bool | None:
+    """None where the sex of one of them is not known."""
+    first, second = (inventory.genders.get(name) for name in (one, other))
+    return None if first is None or second is None else first == second
