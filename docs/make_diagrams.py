@@ -84,7 +84,7 @@ TRAINING = Diagram(
     height=386,
     description="From a simulated mixture and an enrolment clip to the gated loss",
     boxes=(
-        Box(LEFT, 10, "a simulated mixture", "simulation.dataset.simulate_sample"),
+        Box(LEFT, 10, "a simulated mixture", "simulation.simulator.Simulator"),
         Box(LEFT, 198, "an enrolment clip", "simulation.enrolment.render_clip"),
         Box(MIDDLE, 10, "who speaks when", "activity.activity"),
         Box(MIDDLE, 104, "teacher", "nets.personal_vad.PersonalVAD", True),
