@@ -363,4 +363,6 @@ def test_recipe_page_and_help_know_the_same_options():
     )
     known = set(re.findall(r"^    --(\w+)", script, re.MULTILINE))
     known |= set(re.findall(r", --(\w+)", script))
+    stage_1 = ROOT / "espnet_pse_kd/bin/prepare_corpus.py"  # --local_data_opts
+    known |= set(re.findall(r'"--(\w+)"', stage_1.read_text(encoding="utf-8")))
     assert named <= known
