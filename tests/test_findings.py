@@ -1,7 +1,8 @@
-"""The measured part of docs/findings.md, from score files of a tiny test set."""
+"""What docs/findings.md and docs/measured show, from scores of a tiny test set."""
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from espnet_pse_kd.report.tradeoff import line_table
 from tools import findings as command
 from tools import findings_page, kept_scores
 
+HAND_WRITTEN = ("docs/findings.md", "egs2_recipe/RESULTS.md")
 PAGE = "# Title\n\nBy hand.\n\n{}\nout of date\n{}\n\nAlso by hand.\n"
 
 
@@ -49,7 +51,7 @@ def root(tmp_path, monkeypatch):
     for seed in (0, 1):
         for method in ("b1", "b2", "s", "r_log"):
             write_experiment(tmp_path / f"exp/pse_x_{method}_seed{seed}", method, seed)
-    for name in ("docs/findings.md", "RESULTS.md"):
+    for name in HAND_WRITTEN:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(
             PAGE.format(findings_page.BEGIN, findings_page.END)
@@ -62,34 +64,55 @@ def run(*options):
 
 
 def page_text(root):
-    return (root / "docs/findings.md").read_text()
+    """Every page, one after the other."""
+    generated = sorted((root / "docs/measured").glob("*.md"))
+    return "".join((root / page).read_text() for page in (*HAND_WRITTEN, *generated))
 
 
 FILES = (Path("zero.csv"), Path("one.csv.gz"))
 BOTH = ("--scores", *map(str, FILES))
 
 
-def test_page_is_filled_between_its_markers(root):
-    run(*BOTH, "--exp", "exp", "--results", "RESULTS.md")
-    text = (root / "docs/findings.md").read_text()
-    assert text.startswith("# Title\n\nBy hand.\n") and "out of date" not in text
-    assert text.endswith(f"{findings_page.END}\n\nAlso by hand.\n")
-    assert "![Operating curve](images/operating_curve.svg)" in text
+def test_pages_are_filled_between_their_markers(root):
+    run(*BOTH, "--exp", "exp")
+    for name in HAND_WRITTEN:
+        text = (root / name).read_text()
+        assert text.startswith("# Title\n\nBy hand.\n") and "out of date" not in text
+        assert text.endswith(f"{findings_page.END}\n\nAlso by hand.\n")
+        table = [line for line in text.splitlines() if line.startswith("|")]
+        assert table[0].startswith(
+            "|system|seeds|TS1 SI-SDRi dB, median|TS1 deletion %|"
+        )
+        assert [row.split("|")[1] for row in table[2:]] == ["b1", "b2", "s", "r_log"]
     assert b"<svg" in (root / "docs/images/operating_curve.svg").read_bytes()
+
+
+def test_every_table_is_on_a_page_of_its_own(root):
+    run(*BOTH, "--exp", "exp")
+    results = (root / "docs/measured/results.md").read_text()
+    strata = (root / "docs/measured/strata.md").read_text()
     experiment = "|`pse_x_s_seed1`|s|1|-|1.5 h|c0ffee1|-|-|"
     [table] = difference_table(Scores(kept_scores.join_scores(FILES)), "ts2")
     for expected in (
-        "|system|seeds|TS1 SI-SDRi dB, median|",
+        "## Headline: quality",
         "training seeds 0, 1",
         "trials TS0 0, TS1 6, TS2 6, TS3 6",
+        "## TS2: target + interferer + noise",
         experiment,
         *(f"|{'|'.join(row)}|" for row in table.rows),
     ):
-        assert expected in text
-    every = (root / "RESULTS.md").read_text()
-    assert "## TS2: target + interferer + noise" in every and experiment in every
-    [digest] = {line for line in text.splitlines() if "digest" in line}
-    assert digest in every
+        assert expected in results
+    assert "# Differences by stratum" in strata
+    digests = re.findall(r"digest\s+`([0-9a-f]+)`", page_text(root))
+    assert len(digests) == 4 and len(set(digests)) == 1
+
+
+def test_prose_is_wrapped_and_tables_are_not():
+    row, item = f"|{'x ' * 80}|", f"- {'word ' * 30}end"
+    folded = findings_page.wrapped([row, item, "short"])
+    assert folded[0] == row and folded[-1] == "short"
+    assert all(len(line) <= findings_page.WIDTH for line in folded[1:])
+    assert folded[1].startswith("- word") and folded[2].startswith("  word")
 
 
 def test_headline_is_over_all_seeds(root):
@@ -159,11 +182,11 @@ def test_reference_rows_are_joined_once(root):
 
 def test_kept_scores_render_the_same_page(root):
     run(*BOTH, "--exp", "exp", "--keep", "docs/measured")
-    page, figure = root / "docs/findings.md", root / "docs/images/operating_curve.svg"
-    before = page.read_text(), figure.read_bytes()
+    figure = root / "docs/images/operating_curve.svg"
+    before = page_text(root), figure.read_bytes()
     packed = (root / "docs/measured/scores.csv.gz").read_bytes()
     run()  # the defaults are what was kept
-    assert (page.read_text(), figure.read_bytes()) == before
+    assert (page_text(root), figure.read_bytes()) == before
     run("--keep", "docs/measured")
     assert (root / "docs/measured/scores.csv.gz").read_bytes() == packed
 
@@ -180,8 +203,8 @@ def test_dry_blends_have_a_table_and_a_line(root):
     blends = [{**row, "system": "s+0.1x"} for row in rows if row["system"] == "s"]
     write_csv(root / "zero.csv", rows + blends)
     run("--scores", "zero.csv", "--exp", "exp")
-    text = (root / "docs/findings.md").read_text()
-    before, _, after = text.partition("#### Dry blends")
+    text = page_text(root)
+    before, _, after = text.partition("## Dry blends")
     assert after.count("|s+0.1x|0|") == 1 and "|s+0.1x|" not in before
     figure = (root / "docs/images/operating_curve.svg").read_text()
     assert "s + a x" in figure  # matplotlib names the texts in comments
@@ -227,7 +250,7 @@ def wrong_order(root):
         (None, (*BOTH, "--figure", "x.png"), "--figure x.png: give a name that ends"),
         (None, (*BOTH, "--teachers", "exp"), "no pvad_*/teacher_scores.json"),
         (None, (*BOTH, "--ablation_name", "x"), "begin with ablation"),
-        (None, (*BOTH, "--results", "R.md"), "R.md: no such file; write it with"),
+        (None, (*BOTH, "--output", "R.md"), "R.md: no such file; write it with"),
     ],
 )
 def test_bad_input_is_one_line(root, capsys, break_it, options, message):
@@ -282,7 +305,7 @@ def test_no_score_file_and_no_records(root):
         kept_scores.read_records(root / "records.json")
 
 
-def test_ablation_stands_beside_what_it_varies(root):
+def test_ablation_has_a_page_beside_what_it_varies(root):
     rows = [row for row in rows_of(0) if row["system"] in ("noisy", "s")]
     varied = [{**row, "system": "s_kappa2"} for row in rows if row["system"] == "s"]
     for row in varied:
@@ -290,15 +313,16 @@ def test_ablation_stands_beside_what_it_varies(root):
     write_csv(root / "varied.csv", rows + varied)
     write_experiment(root / "exp/pse_x_s_kappa2_seed0", "s_kappa2", 0)
     run(*BOTH, "--exp", "exp", "--ablation", "varied.csv", "--keep", "kept")
-    text = (root / "docs/findings.md").read_text()
+    text = (root / "docs/measured/ablation.md").read_text()
+    assert text.startswith(f"{findings_page.GENERATED}\n# Ablation\n")
     [difference] = [line for line in text.splitlines() if "|s_kappa2 - s|" in line]
     assert difference.rstrip("|").endswith("**5.00 [5.00, 5.00]**")
     assert "|`pse_x_s_kappa2_seed0`|s_kappa2|0|" in text
     # A clone renders the same page from what is kept.
     (root / "exp").rename(root / "gone")
     run("--scores", "kept/scores.csv.gz")
-    assert (root / "docs/findings.md").read_text() == text
-    # A second one, of other trainings, stands beside the first.
+    assert (root / "docs/measured/ablation.md").read_text() == text
+    # A second one, of other trainings, is a page beside the first.
     write_experiment(root / "more/pse_x_s_seed0", "s", 0)
     write_experiment(root / "more/pse_x_s_kappa2_seed0", "s_kappa2", 0)
     for row in varied:
@@ -309,12 +333,13 @@ def test_ablation_stands_beside_what_it_varies(root):
         *("--scores", "kept/scores.csv.gz", "--keep", "kept"),
         *(*options, "--ablation_name", "ablation_second_trunk"),
     )
-    text = (root / "docs/findings.md").read_text()
-    first, second = text.split("### Ablation second trunk")
-    assert difference in first
-    assert "|s_kappa2 - s|" in second and "**7.00 [7.00, 7.00]**" in second
+    second = root / "docs/measured/ablation_second_trunk.md"
+    text = page_text(root)
+    assert (root / "docs/measured/ablation.md").read_text() in text
+    assert "|s_kappa2 - s|" in second.read_text()
+    assert "**7.00 [7.00, 7.00]**" in second.read_text()
     run("--scores", "kept/scores.csv.gz")
-    assert (root / "docs/findings.md").read_text() == text
+    assert page_text(root) == text
 
 
 def test_teachers_join_the_table(root):

@@ -1,4 +1,4 @@
-"""Render docs/findings.md, its figure and tables from score files; trains nothing."""
+"""Render docs/findings.md, its figure and docs/measured from score files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--ablation_name",
         default="ablation",
-        help="where it is kept below --keep; every ablation* is a section of the page",
+        help="where it is kept below --keep; every ablation* is a page of its own",
     )
     add(
         "--teachers",
@@ -61,14 +61,20 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="folders of stage 4 whose personal VADs join the table of teachers",
     )
-    add("--output", type=Path, default=Path("docs/findings.md"), help="page to fill")
+    add(
+        "--output",
+        type=Path,
+        nargs="+",
+        default=[Path("docs/findings.md"), Path("egs2_recipe/RESULTS.md")],
+        help="pages to fill with the table that answers the question",
+    )
+    add("--pages", type=Path, default=KEPT, help="folder of the pages of all tables")
     add(
         "--figure",
         type=Path,
         default=Path("docs/images/operating_curve.svg"),
         help="SVG to write",
     )
-    add("--results", type=Path, help="page to fill with every table, if wanted")
     add("--keep", type=Path, help="folder for joined scores and records, if wanted")
     return parser
 
@@ -137,19 +143,18 @@ def main(argv: list[str] | None = None) -> None:
         expdirs, name = args.ablation_exp or args.exp, args.ablation.name
         measured = _measurement([args.ablation], expdirs, name, involved)
         varied[args.ablation_name] = measured
-    lines = [
-        line
+    ablations = {
+        name: findings_page.ablation_lines(name, *measured, parents=parents)
         for name, measured in varied.items()
-        for line in findings_page.ablation_lines(name, *measured, parents=parents)
-    ]
+    }
     findings_page.write_findings(
-        rows, records, args.output, args.figure, args.results, lines
+        rows, records, args.output, args.figure, args.pages, ablations
     )
     if args.keep:
         kept_scores.keep(args.keep, rows, records)
         for name, measured in varied.items():
             kept_scores.keep(args.keep / name, *measured)
-    print(f"page: {args.output}; figure: {args.figure}")
+    print(f"pages: {args.pages}; figure: {args.figure}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,14 @@ from espnet_pse_kd.pretrained import (
 )
 
 ARCHIVE = "student.zip"
+AS_A_USER = (
+    "The first 100 trials of each test set (`tools/score_weights.py --trials 100`). "
+    "*Causal*: as a stream, and with `--no-look-ahead`. *Look-ahead*: as `pse-kd "
+    "enhance` does by default. *One clip*: enrolled from the trial's own clip of 3 to "
+    "8 s. *Three clips* (`--clips 3`): that one and one or two more, none cut from the "
+    "recording in the mixture, each with a room and noise of its own. The level is a "
+    "mean."
+)
 LIMITS = {(STUDENT,): 12e6, (SPEAKER_ENCODER, PERSONAL_VAD): 8e6}
 """Bytes that files of the package may have together."""
 
@@ -85,7 +93,9 @@ def facts(student: Path) -> dict[str, Any]:
 
 
 def card(student: Path, results: Path, data: str, note: str = "") -> str:
-    """Text of ``model_card.md``; a ``note`` stands below the scores.
+    """Text of ``model_card.md``; a ``note`` is below the scores.
+
+    The scores as a user gets them are filled in by `tools.package_scores`.
 
     Raises:
         UserError: there is no table, or no scores of the student in ``exp/``.
@@ -94,6 +104,7 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
     from espnet_pse_kd.report.columns import SCENARIOS
     from espnet_pse_kd.report.overview import card_table
     from espnet_pse_kd.report.scores import Scores
+    from tools.findings_page import wrapped
 
     scores = student.parent / "scores.csv"
     if not results.is_file() or not scores.is_file():
@@ -106,10 +117,9 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
     lines = [
         "# Default weights of espnet_pse_kd",
         "",
-        "A causal network that keeps one enrolled voice (16 kHz, one channel), the "
-        "speaker encoder that makes the vector of a voice, and a personal VAD, which "
-        "`pse-kd enhance` lets hear a recording first. The scores below are of the "
-        "network alone.",
+        "Three networks. A causal one keeps one enrolled voice (16 kHz, one channel). "
+        "A speaker encoder makes the vector of a voice. A personal VAD hears a "
+        "recording first, for `pse-kd enhance`.",
         "",
         "## Data",
         "",
@@ -120,10 +130,10 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         command,
         *(f"- {name}: {value}" for name, value in training.items()),
         "",
-        "docs/method.md tells what the system is, docs/classes.md the configuration. "
+        "docs/method.md defines the system, docs/classes.md the configuration. "
         "Made by `python -m tools.make_weights` from that run.",
         "",
-        "## Scores",
+        "## Scores of the network alone",
         "",
         "Unseen speakers, noises and rooms; value [95 % interval over speakers].",
         "",
@@ -140,6 +150,8 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         noisy = every.select(scenario=scenario, system="noisy")
         systems = {"noisy": noisy, str(training["system"]): row}
         lines += card_table(title, scenario, systems).markdown()
+    lines += ["## Scores as a user gets them", "", AS_A_USER, ""]
+    lines += ["<!-- scores: card -->", "<!-- scores: end -->", ""]
     if note:
         lines += [note, ""]
     lines += [
@@ -156,7 +168,7 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         "",
         "Licence: Apache-2.0.",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(wrapped(lines)) + "\n"
 
 
 @one_line

@@ -5,9 +5,9 @@
 # usage: tools/make_weights.sh --librispeech DIR --noise DIR --rir DIR [OPTION ...]
 #
 # The folders are those that tools/select_mini_libri.sh puts together; every option goes
-# to run.sh. It replaces files of espnet_pse_kd/speaker and espnet_pse_kd/weights; scores
-# of the package as a user gets it, which the card quotes below its tables, are made by
-# tools/score_weights.py and tools/score_voicefilter.py, and added by hand.
+# to run.sh. It replaces files of espnet_pse_kd/speaker and espnet_pse_kd/weights. Then
+# score the package as a user gets it, and let tools/package_scores.py fill in the card:
+# docs/recipe.md, "The package's own weights".
 
 set -euo pipefail
 

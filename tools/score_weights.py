@@ -192,13 +192,18 @@ def table(rows: list[dict], figures: Sequence[Figure]) -> list[str]:
     return lines
 
 
-def _cell(rows: list[dict], figure: Figure) -> str:
+def interval(rows: list[dict], figure: Figure) -> tuple[float, float, float]:
+    """A figure of the trials of its scenario: value, and its 95 % interval."""
     chosen = [row for row in rows if row["scenario"] == figure.scenario]
     values = figure.factor * np.array([row[figure.measure] for row in chosen])
     found = bootstrap_interval(
         values, [row["target"] for row in chosen], statistic=figure.statistic
     )
-    ends = (found.value, found.low, found.high)
+    return found.value, found.low, found.high
+
+
+def _cell(rows: list[dict], figure: Figure) -> str:
+    ends = interval(rows, figure)
     return "{} [{}, {}]".format(*(f"{end:.{figure.digits}f}" for end in ends))
 
 

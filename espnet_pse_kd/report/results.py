@@ -22,7 +22,7 @@ from espnet_pse_kd.utils.checkout import git
 
 NOTES = (
     "every cell: value [95 % interval], resampling target speakers and seeds jointly, "
-    "2,000 draws; n is the column `speakers`, or stands in the cell",
+    "2,000 draws; n is the column `speakers`, or is in the cell",
     "paired differences: both systems' statistics on the same trials, under the same "
     "draws; bold where the interval leaves zero out",
     "TSOS is the scale-free form over target-active frames unless stated; an oracle "

@@ -1,4 +1,4 @@
-"""Stage 2: write the simulated sets under ``dump/`` (docs/architecture.md, Folders)."""
+"""Stage 2: write the simulated sets under ``dump/`` (docs/formats.md)."""
 
 from __future__ import annotations
 
