@@ -27,7 +27,7 @@ TRAIN = [
     "fast-bss-eval>=0.1.3",
     # torch.onnx.export translates with them: pse-kd export.
     "onnx>=1.17",
-    "onnxscript>=0.5",
+    "onnxscript>=0.6",  # the first that knows torch 2.11
 ]
 
 

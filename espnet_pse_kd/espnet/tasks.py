@@ -118,7 +118,7 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
         raise NotImplementedError
 
     @classmethod
-    def optionaldata_names(
+    def optional_data_names(
         cls, train: bool = True, inference: bool = False
     ) -> tuple[str, ...]:
         """Data that the task can use but does not need."""
