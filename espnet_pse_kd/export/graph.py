@@ -108,6 +108,8 @@ def _convert(
         # Where each operator came from: file names of this machine.
         del node.metadata_props[:]
         node.doc_string = ""
+    # Shapes that any runtime infers, and that torch 2.11 gets wrong for 8 bits.
+    del proto.graph.value_info[:]
     del proto.metadata_props[:]
     return proto.SerializeToString()
 
