@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError, how_to_install
-
-WEIGHTS = Path(__file__).with_name("weights")
-"""The package's own weights; may be missing in a checkout that has not made them."""
-STUDENT = "student.onnx"
-SPEAKER_ENCODER = "speaker_encoder.onnx"
-PERSONAL_VAD = "pvad.onnx"
-CARD = "model_card.md"
+from espnet_pse_kd.runtime.default_model import (
+    PERSONAL_VAD,
+    SPEAKER_ENCODER,
+    STUDENT,
+    WEIGHTS,
+)
 
 _ZOO_TAG = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -28,7 +28,7 @@ from weights_fixture import voice, weights
 from espnet_pse_kd import PersonalizedEnhancer
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli import page_result
-from espnet_pse_kd.pretrained import PERSONAL_VAD
+from espnet_pse_kd.runtime.default_model import PERSONAL_VAD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -15,7 +15,6 @@ from espnet_pse_kd.bin import finetune_speaker_encoder
 from espnet_pse_kd.enrolment_vectors import CLIP_TABLES
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
-from espnet_pse_kd.pretrained import SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.recipe import finetune_encoder
 from espnet_pse_kd.recipe.finetune_encoder import (
     Batches,
@@ -23,6 +22,7 @@ from espnet_pse_kd.recipe.finetune_encoder import (
     Options,
     finetune,
 )
+from espnet_pse_kd.runtime.default_model import SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.simulation.voices import Voice, person_of
 from espnet_pse_kd.speaker import ge2e, load_speaker_encoder

@@ -23,8 +23,8 @@ from espnet_pse_kd.audio import read_audio
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import export_pvad
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
-from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime import pvad as pvad_module
+from espnet_pse_kd.runtime.default_model import PERSONAL_VAD, SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime.features import hold_clicks, mel_power, trim_silence
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file, seal

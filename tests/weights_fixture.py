@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, STUDENT
+from espnet_pse_kd.runtime.default_model import PERSONAL_VAD, SPEAKER_ENCODER, STUDENT
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 
 from espnet_pse_kd.errors import UserError, one_line
 from espnet_pse_kd.files import atomic_open
-from espnet_pse_kd.pretrained import (
+from espnet_pse_kd.runtime.default_model import (
     CARD,
     PERSONAL_VAD,
     SPEAKER_ENCODER,

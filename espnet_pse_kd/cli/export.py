@@ -6,7 +6,11 @@ import argparse
 from pathlib import Path
 
 from espnet_pse_kd.errors import UserError, how_to_install
-from espnet_pse_kd.pretrained import PERSONAL_VAD, SPEAKER_ENCODER, STUDENT
+from espnet_pse_kd.runtime.default_model import (
+    PERSONAL_VAD,
+    SPEAKER_ENCODER,
+    STUDENT,
+)
 
 DESCRIPTION = (
     "Write a trained network as one ONNX file with explicit state, which pse-kd "

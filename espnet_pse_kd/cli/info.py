@@ -10,7 +10,8 @@ from pathlib import Path
 import espnet_pse_kd
 from espnet_pse_kd.cli.devices import PortAudio
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.pretrained import CARD, cache_folder, find_model
+from espnet_pse_kd.pretrained import cache_folder, find_model
+from espnet_pse_kd.runtime.default_model import CARD
 
 DESCRIPTION = "Show versions, paths, the model with its card, and audio devices."
 

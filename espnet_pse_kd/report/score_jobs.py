@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 
 from espnet_pse_kd.metrics import distillmos, quality
-from espnet_pse_kd.metrics.intrusive import duration, score_signals
-from espnet_pse_kd.metrics.oracle import estimate
-from espnet_pse_kd.report.trials import Signals, Trial, load_signals, read_estimate
+from espnet_pse_kd.metrics.intrusive import score_signals
+from espnet_pse_kd.report.trials import (
+    Signals,
+    Trial,
+    duration,
+    estimate,
+    load_signals,
+    read_estimate,
+)
 
 FACTS = ("target", "interferer", "snr", "sir", "level", "same_gender", "room", "noise")
 """Facts of a trial that go into its row of scores."""

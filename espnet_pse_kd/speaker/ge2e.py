@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_pse_kd import pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.runtime import default_model
 from espnet_pse_kd.runtime.features import LEVEL_DBFS
 from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES, piece_starts
 from espnet_pse_kd.speaker.base import (
@@ -31,7 +31,7 @@ from espnet_pse_kd.speaker.weights import read_weights
 
 WEIGHTS = {
     "ge2e": Path(__file__).with_name("ge2e.safetensors"),
-    "ge2e_robust": pretrained.WEIGHTS / pretrained.SPEAKER_ENCODER,
+    "ge2e_robust": default_model.WEIGHTS / default_model.SPEAKER_ENCODER,
 }
 """Weights by name: as published, and fine-tuned by `recipe.finetune_encoder`."""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
