@@ -248,7 +248,8 @@ def load_inventory(folder: Path, voices: tuple[Voice, ...] = (OWN,)) -> Inventor
     )
 
 
-_SOURCES_CACHED = 4096
+_SOURCES_CACHED = 64
+"""Speakers whose sources are kept: hundreds each, in large corpora."""
 
 
 def _sources_of(cast: Cast) -> Callable[[int, Voice], list[Source] | None]:
