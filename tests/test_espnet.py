@@ -985,14 +985,6 @@ def test_what_is_saved_is_the_average_and_what_is_trained_goes_on(
     assert torch.isin(latest, saved).float().mean() < 0.05
 
 
-def test_a_checkpoint_of_an_older_front_end_is_refused_in_one_line(student, tmp_path):
-    state = torch.load(student / "valid.loss.best.pth", weights_only=True)
-    old = {k: v for k, v in state.items() if "speaker_input" not in k}
-    torch.save(old, tmp_path / "old.pth")
-    with pytest.raises(UserError, match="before 0.2.*train it again"):
-        load_student(student / "config.yaml", tmp_path / "old.pth")
-
-
 def test_foreign_parameters_are_refused(student, teacher):
     with pytest.raises(UserError, match="lacks"):
         load_student(student / "config.yaml", teacher / "valid.loss.best.pth")

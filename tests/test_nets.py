@@ -12,16 +12,8 @@ from torch import Tensor, nn
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.cost import count_macs, macs_per_second
 from espnet_pse_kd.nets.e3net import E3Net
-from espnet_pse_kd.nets.level import (
-    RECENT,
-    before_stream,
-    follow_level,
-    follow_peak,
-)
+from espnet_pse_kd.nets.level import follow_peak
 from espnet_pse_kd.nets.pdccrn import PDCCRN
-from espnet_pse_kd.nets.speaker_input import SpeakerInput
-from espnet_pse_kd.optim import MuonAdamW
-from espnet_pse_kd.speaker.statistics import measure
 
 TUNING = Path(__file__).parents[1] / "conf/tuning"
 
@@ -233,130 +225,6 @@ def test_gain_of_the_input_does_not_matter(
     assert follows == options.get("normalise", True)
 
 
-@each_network
-@pytest.mark.parametrize("level", [-26.0, -40.0])
-@torch.no_grad()
-def test_a_knock_is_forgotten_in_half_a_second(
-    name: str, options: dict[str, object], level: float
-) -> None:
-    """25 ms at full scale; the output's level then differs by less than 1 dB."""
-    net = build(name, options)
-    time = torch.arange(3 * 16000).double() / 16000
-    syllables = (0.55 + 0.45 * torch.sin(2 * torch.pi * 3.3 * time)) ** 2
-    generator = torch.Generator().manual_seed(1)
-    mixture = syllables * torch.randn(1, len(time), generator=generator).double()
-    mixture *= 10 ** (level / 20) / mixture.square().mean().sqrt()
-    knocked, speaker = mixture.clone(), speakers(net, 1)
-    knocked[:, 16000:16400] = torch.sign(mixture[:, 16000:16400])
-    before, after = net(mixture, speaker), net(knocked, speaker)
-    for start, end in ((24000, 32000), (32000, 48000)):
-        ratio = after[:, start:end].norm() / before[:, start:end].norm()
-        assert abs(20 * torch.log10(ratio)) < 1.0
-
-
-LEARNERS: dict[str, dict[str, object]] = {
-    "e3net": {"filters": 256, "bottleneck": 64, "hidden": 64, "width": 48, "blocks": 2},
-    "mingru": {"width": 48, "layers": 2, "feed_hidden": 64},
-    "pdccrn": {
-        "channels": (4, 8),
-        "hidden": 32,
-        "layers": 1,
-        "window": 320,
-        "hop": 160,
-        "fft": 320,
-    },
-}
-"""Arguments with which each network learns a toy in seconds; as in `SMALL`."""
-
-
-def harmonic_voice(
-    generator: torch.Generator, batch: int, low: float, high: float
-) -> Tensor:
-    """Syllables of a buzz whose pitch lies between two bounds, in Hz: (batch, 6400)."""
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.rand(batch, *shape, generator=generator)
-
-    time = torch.arange(6400) / 16000
-    wobble = 1 + 0.03 * torch.sin(2 * torch.pi * (3 * time + drawn(1)))
-    phase = 2 * torch.pi * ((low + (high - low) * drawn(1)) * wobble).cumsum(-1) / 16000
-    order = torch.arange(1, 13)[:, None]
-    partials = torch.sin(order * phase[:, None] + 6 * drawn(12, 1)) / order**0.5
-    speaks = torch.sin(2 * torch.pi * (4 * time + drawn(1))) > -0.5
-    return 0.03 * partials.sum(1) * speaks
-
-
-def toy(seed: int, batch: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two voices, one of them, and its vector, which is close to the other's."""
-    generator = torch.Generator().manual_seed(seed)
-    voices = [
-        harmonic_voice(generator, batch, *pitch) for pitch in ((90, 140), (190, 270))
-    ]
-    common, *own = torch.randn(3, dim, generator=torch.Generator().manual_seed(5))
-    first = torch.arange(batch)[:, None] % 2 == 0
-    vectors = common + 0.7 * torch.where(first, own[0], own[1])
-    vectors += 0.2 * torch.randn(batch, dim, generator=generator)
-    target = torch.where(first, *voices)
-    return sum(voices), target, nn.functional.normalize(vectors)
-
-
-def negative_snr_db(net: nn.Module, seed: int, batch: int, knows: bool) -> Tensor:
-    mixture, target, vectors = toy(seed, batch, net.speaker_dim)
-    error = net(mixture, vectors * knows) - target
-    ratio = error.square().sum(-1) / target.square().sum(-1)
-    return 10 * torch.log10(ratio + 1e-3).mean()
-
-
-def learn(name: str, knows: bool) -> float:
-    """Train a small instance for 200 steps; its negative SNR on voices not heard."""
-    torch.manual_seed(0)
-    net = NETWORKS[name](**LEARNERS.get(name, {}))
-    optimizer = MuonAdamW(net.parameters(), lr=3e-3)
-    for step in range(200):
-        optimizer.zero_grad()
-        negative_snr_db(net, 1000 + step, 8, knows).backward()
-        optimizer.step()
-    with torch.no_grad():
-        return negative_snr_db(net.eval(), 1, 32, knows).item()
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_learns_to_follow_the_vector(name: str) -> None:
-    assert learn(name, True) < learn(name, False) - 2.0
-
-
-def test_speaker_input_centres_and_scales() -> None:
-    vectors = torch.nn.functional.normalize(torch.randn(500, 16) + 1.0)
-    mean, scale = measure(vectors.numpy())
-    module = SpeakerInput(16)
-    assert torch.allclose(module(vectors), 4.0 * vectors)
-    module.adopt(torch.from_numpy(mean), scale)
-    scaled = module(vectors)
-    assert scaled.mean(0).abs().max() < 1e-4
-    assert scaled.square().mean().item() == pytest.approx(1.0, abs=1e-4)
-    assert {"mean", "scale"} == set(module.state_dict())
-    with pytest.raises(ValueError, match=r"mean has shape \(8,\)"):
-        module.adopt(torch.zeros(8), 1.0)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@torch.no_grad()
-def test_centring_is_part_of_the_network(name: str) -> None:
-    """A shifted and scaled vector through a network that adopts shift and scale."""
-    net = build(name, SMALL.get(name, [{}])[0])
-    mixture, speaker = speech(1, 3000), speakers(net, 1)
-    expected = net(mixture, speaker)
-    shift = torch.randn(net.speaker_dim).double()
-    factor = net.speaker_dim**0.5
-    net.speaker_input.adopt(shift, 2.0 * factor)
-    torch.testing.assert_close(net(mixture, speaker / 2 + shift), expected)
-    state = net.init_state(1)
-    moved, _ = net.step(mixture[:, : net.hop], speaker / 2 + shift, state)
-    net.speaker_input.adopt(torch.zeros_like(shift), factor)
-    plain, _ = net.step(mixture[:, : net.hop], speaker, state)
-    torch.testing.assert_close(moved, plain)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_docstring_tells_the_facts(name: str) -> None:
     """Paper, latency, parameters and multiply-adds of every network at its defaults."""
@@ -487,47 +355,3 @@ def test_peak_follower_is_the_loop() -> None:
         expected.append(last)
     found = follow_peak(power, level, decay=0.3, floor=-3.0)
     torch.testing.assert_close(found, torch.stack(expected))
-
-
-def follow(power: Tensor, splits: tuple[int, ...] = ()) -> Tensor:
-    """Levels of (T, B) log powers, in one pass or in pieces."""
-    level, recent = torch.full_like(power[0], -9.0), before_stream(power[0])
-    levels = []
-    for piece in power.tensor_split(splits):
-        found, level, recent = follow_level(piece, level, recent, 0.1, -9.0)
-        levels.append(found)
-    return torch.cat(levels)
-
-
-def test_level_follower_is_the_loop_and_streams() -> None:
-    power = torch.randn(60, 3) * 3
-    expected, held = [], torch.full((3,), -9.0)
-    for index in range(len(power)):
-        window = power[max(0, index - RECENT + 1) : index + 1].sort(0).values
-        middle = window[(len(window) + 1) // 2 - 1]
-        held = held - 0.1
-        if len(window) == RECENT:
-            held = torch.maximum(held, middle)
-        held = held.clamp_min(-9.0)
-        expected.append(torch.maximum(held, middle))
-    torch.testing.assert_close(follow(power), torch.stack(expected))
-    torch.testing.assert_close(follow(power, (1, 2, 17, 40)), torch.stack(expected))
-
-
-@pytest.mark.parametrize("start", [0, 5, 30])
-@pytest.mark.parametrize("frames", [1, 8])
-def test_a_burst_does_not_move_the_level(start: int, frames: int) -> None:
-    """80 ms, 60 dB above; at the start of a stream it is forgotten at once."""
-    power = torch.zeros(80, 1)
-    power[start : start + frames] = 14.0
-    levels = follow(power)
-    assert levels[start + frames + RECENT :].max() == 0
-    if start == 30:
-        assert levels.max() == 0
-
-
-def test_the_level_follows_speech_within_a_tenth_of_a_second() -> None:
-    power = torch.full((60, 1), -6.0)
-    power[30:] = 3.0
-    levels = follow(power)
-    assert levels[30 + 9].item() == 3.0 and levels[29].item() == -6.0

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from espnet2.enh.extractor.abs_extractor import AbsExtractor
 from torch import Tensor, nn
 
-from espnet_pse_kd.enrolment_vectors import encoder_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.options import build
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.speaker import SpeakerEncoder, load_speaker_encoder
-from espnet_pse_kd.speaker.statistics import statistics
 
 
 class NetworkExtractor(AbsExtractor):
@@ -99,14 +96,6 @@ class NetworkExtractor(AbsExtractor):
         enhanced = self.network(mixture, speaker)  # [B, N]
         return enhanced.masked_fill(~inside, 0.0), ilens, OrderedDict()
 
-    def adopt_statistics(self) -> None:
-        """Centre and scale speaker vectors as the encoder's statistics say.
-
-        For a training that starts; a checkpoint brings its own.
-        """
-        mean, scale = statistics(self.speaker_encoder_name, self.network.speaker_dim)
-        self.network.speaker_input.adopt(mean, scale)
-
     def speaker_vector(self, enrolment: Tensor, lengths: Tensor) -> Tensor:
         """Speaker vectors (B, D) from ``input_aux``, see `forward`."""
         if enrolment.dim() == 3:
@@ -154,25 +143,3 @@ EXTRACTORS: dict[str, type[NetworkExtractor]] = {
 
 # DDP spawns processes and pickles classes by name.
 globals().update({cls.__name__: cls for cls in EXTRACTORS.values()})
-
-
-def adopt_statistics(extractor: AbsExtractor, vectors: str | None) -> None:
-    """Let a new extractor centre and scale the speaker vectors of its encoder.
-
-    Ours have a layer for it. ESPnet's TD-SpeakerBeam begins with a linear layer, into
-    whose initial weights the same is folded: stock ESPnet loads what is trained.
-
-    Args:
-        extractor: before its training.
-        vectors: ``vectors.npz`` that it is to be trained on, for ESPnet's own, which
-            know no encoder.
-    """
-    if isinstance(extractor, NetworkExtractor):
-        extractor.adopt_statistics()
-    elif getattr(extractor, "use_spk_emb", False):
-        layer: Any = extractor.auxiliary_net  # Conv1d of kernel size 1
-        name = encoder_of(Path(vectors).parent) if vectors else None
-        mean, scale = statistics(name or "", layer.in_channels)
-        with torch.no_grad():
-            layer.weight.mul_(scale)
-            layer.bias.sub_(layer.weight[..., 0] @ mean)

@@ -29,14 +29,8 @@ def load_parameters(model: torch.nn.Module, path: str | Path) -> None:
         raise UserError(f"{path}: no such file; finish the training, or correct it")
     state = load_tensors(path, str(path))
     own = model.state_dict()
-    missing = own.keys() - state.keys()
-    if missing and all("speaker_input" in key for key in missing):
-        raise UserError(
-            f"{path}: trained by a version before 0.2, whose networks heard levels and "
-            "speaker vectors in another way; train it again"
-        )
     for text, keys in (
-        ("lacks", missing),
+        ("lacks", own.keys() - state.keys()),
         ("also holds", state.keys() - own.keys()),
         ("has another shape of", _misshapen(own, state)),
     ):

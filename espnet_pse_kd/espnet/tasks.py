@@ -32,7 +32,6 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
-from espnet_pse_kd.espnet.extractor import adopt_statistics
 from espnet_pse_kd.espnet.loading import load_parameters
 from espnet_pse_kd.espnet.mixing import dynamic_mixing, mixture_iterator
 from espnet_pse_kd.espnet.options import build, check_keys
@@ -299,8 +298,6 @@ class PSETask(_EnrolmentTask):
         )
         if args.init is not None:
             initialize(model, args.init)
-        vectors = getattr(args, "train_enroll_vectors", None)
-        adopt_statistics(model.extractor, vectors)
         if gate.needs_teacher:
             model.set_teacher(_build_teacher(args, gate))
         return model

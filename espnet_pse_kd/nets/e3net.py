@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.nets.film import FiLM
-from espnet_pse_kd.nets.level import LEVEL_FLOOR, before_stream, running_amplitude
+from espnet_pse_kd.nets.level import LEVEL_FLOOR, running_amplitude
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 Conditioning = Literal["concat", "film"]
 
 _SLOPE = 0.25  # of PReLU below zero, at the start
-_CEILING = 30.0  # of the filterbank's output for the mask, relative to the level
 _OPEN = 2.0  # bias of the mask at the start: sigmoid(2) = 0.88
 
 
@@ -61,7 +60,6 @@ class E3NetState(NamedTuple):
     Attributes:
         samples: (B, hop) newest input samples.
         level: (B,) log power to which the input is normalised.
-        recent: (B, 15) log powers of the newest frames, see `level.follow_level`.
         hidden: (L, B, W) outputs of the LSTMs.
         cell: (L, B, W) cells of the LSTMs.
         overlap: (B, hop) output samples that await their second frame.
@@ -69,7 +67,6 @@ class E3NetState(NamedTuple):
 
     samples: Tensor
     level: Tensor
-    recent: Tensor
     hidden: Tensor
     cell: Tensor
     overlap: Tensor
@@ -120,12 +117,12 @@ class E3Net(StreamingNetwork[E3NetState]):
         conditioning: Conditioning = "concat",
         normalise: bool = True,
     ) -> None:
-        super().__init__(speaker_dim)
+        super().__init__()
         if conditioning not in get_args(Conditioning):
             raise ValueError(f"conditioning: {conditioning!r} is not concat or film")
         if filters % 2:
             raise ValueError(f"filters must be even, not {filters}")
-        self.hop, self.width = hop, width
+        self.hop, self.width, self.speaker_dim = hop, width, speaker_dim
         self.concat, self.normalise = conditioning == "concat", normalise
         analysis, synthesis = _tight_frame(filters, 2 * hop)
         self.analysis = nn.Parameter(analysis)  # [C, 2 hop]
@@ -155,7 +152,6 @@ class E3Net(StreamingNetwork[E3NetState]):
         return E3NetState(
             zeros(batch, self.hop),
             torch.full_like(zeros(batch), LEVEL_FLOOR),
-            before_stream(zeros(batch)),
             zeros(len(self.blocks), batch, self.width),
             zeros(len(self.blocks), batch, self.width),
             zeros(batch, self.hop),
@@ -167,7 +163,7 @@ class E3Net(StreamingNetwork[E3NetState]):
         """Run (B, T hop) samples from ``state``; as many come out, one hop later."""
         history = torch.cat([state.samples, samples], -1)  # [B, (T + 1) hop]
         frames = history.unfold(-1, 2 * self.hop, self.hop).transpose(0, 1)
-        gain, level, recent = self._gain(frames, state)  # [T, B, 1]
+        gain, level = self._gain(frames, state.level)  # [T, B, 1]
         coded = self.activation(nn.functional.linear(frames / gain, self.analysis))
         mask, hidden, cell = self._mask(coded, speaker, state)  # [T, B, C]
         pieces = (coded * mask) @ self.synthesis * gain  # [T, B, 2 hop]
@@ -175,21 +171,19 @@ class E3Net(StreamingNetwork[E3NetState]):
         previous = torch.cat([state.overlap[None], second[:-1]])
         output = (first + previous).transpose(0, 1).flatten(1)  # [B, T hop]
         newest = history[:, history.shape[-1] - self.hop :]
-        return output, E3NetState(newest, level, recent, hidden, cell, second[-1])
+        return output, E3NetState(newest, level, hidden, cell, second[-1])
 
-    def _gain(self, frames: Tensor, state: E3NetState) -> tuple[Tensor, Tensor, Tensor]:
+    def _gain(self, frames: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Running level of (T, B, 2 hop) frames: amplitudes (T, B, 1), new state."""
         if not self.normalise:
-            return frames.new_ones(1, 1, 1), state.level, state.recent
-        return running_amplitude(
-            frames, state.level, state.recent, self.hop / SAMPLE_RATE
-        )
+            return frames.new_ones(1, 1, 1), level
+        return running_amplitude(frames, level, self.hop / SAMPLE_RATE)
 
     def _mask(
         self, coded: Tensor, speaker: Tensor, state: E3NetState
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mask (T, B, C) of the filterbank's output, new hidden and cell states."""
-        x = self.filter_norm(coded.clamp(-_CEILING, _CEILING))  # [T, B, C]
+        x = self.filter_norm(coded)  # [T, B, C]
         if self.concat:
             x = torch.cat([x, speaker.expand(len(x), -1, -1)], -1)  # [T, B, C + S]
         x = self.project(x)  # [T, B, D]

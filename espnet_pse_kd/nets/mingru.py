@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from espnet_pse_kd.nets.level import before_stream, decay_per_frame, follow_level
+from espnet_pse_kd.nets.level import decay_per_frame, follow_peak
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 _LEVEL_FLOOR = math.log(1e-10)
 """Lowest log power to which features are normalised: -100 dB."""
-_FEATURE_CEILING = 6.0
-"""Features end here: bins 19 dB above the level, beyond the harmonics of speech."""
 
 
 class LinearScan(Function):
@@ -102,14 +100,12 @@ class MinGRUState(NamedTuple):
     Attributes:
         samples: (B, window - hop) newest input samples.
         level: (B,) log power to which features are normalised.
-        recent: (B, 15) log powers of the newest frames, see `level.follow_level`.
         hidden: (L, B, D) recurrent states.
         overlap: (B, hop) output samples that await their second window.
     """
 
     samples: Tensor
     level: Tensor
-    recent: Tensor
     hidden: Tensor
     overlap: Tensor
 
@@ -139,8 +135,8 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
 
     * A long asymmetric analysis window (32 ms) resolves a voice's harmonics; a short
       synthesis window (20 ms) sets the latency (Mauler and Martin, 2007).
-    * Magnitudes are divided by a causal follower of the level that bursts do not move,
-      compressed and bounded: neither gain nor a knock matters.
+    * Magnitudes are divided by a causal peak follower and compressed, so the level of
+      the input does not matter.
     * Recurrences are elementwise (minGRU, arXiv 2410.01201), so all matrix products are
       large in training and few at run time. The speaker vector modulates every layer
       (FiLM).
@@ -159,7 +155,7 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         window: analysis window in samples.
         hop: hop in samples; the synthesis window is twice as long.
         exponent: compression of the magnitudes.
-        level_decay_db: fall of the level's follower, in dB per second.
+        level_decay_db: fall of the peak follower, in dB per second.
 
     Raises:
         ValueError: the window is shorter than twice the hop.
@@ -182,11 +178,11 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         exponent: float = 0.3,
         level_decay_db: float = 3.0,
     ) -> None:
-        super().__init__(speaker_dim)
+        super().__init__()
         if window < 2 * hop:
             raise ValueError(f"window ({window}) must be at least twice hop ({hop})")
         self.width, self.window, self.hop = width, window, hop
-        self.exponent = exponent
+        self.speaker_dim, self.exponent = speaker_dim, exponent
         self.level_decay = decay_per_frame(level_decay_db, hop / self.SAMPLE_RATE)
         analysis, synthesis = _windows(window, 2 * hop)
         dtype = torch.get_default_dtype()
@@ -213,7 +209,6 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         return MinGRUState(
             zeros(batch, self.window - self.hop),
             torch.full_like(zeros(batch), _LEVEL_FLOOR),
-            before_stream(zeros(batch)),
             zeros(len(self.blocks), batch, self.width),
             zeros(batch, self.hop),
         )
@@ -225,9 +220,10 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         history = torch.cat([state.samples, samples], -1)
         frames = history.unfold(-1, self.window, self.hop).transpose(0, 1)  # [T, B, W]
         spectrum = torch.fft.rfft(frames * self.analysis)  # [T, B, F]
-        features, level, recent = self._features(spectrum, state)  # [T, B, F]
+        features, level = self._features(spectrum, state.level)  # [T, B, F]
         x = self.project(features)  # [T, B, D]
-        condition = self.condition(speaker)  # [B, C]
+        # A unit vector has entries of order dim^-1/2, too faint for the bottleneck.
+        condition = self.condition(speaker * self.speaker_dim**0.5)  # [B, C]
         hidden = []
         for block, h in zip(self.blocks, state.hidden):
             x, last = block(x, condition, h)  # [T, B, D]
@@ -235,24 +231,18 @@ class MinGRUNet(StreamingNetwork[MinGRUState]):
         mask = torch.sigmoid(self.mask(self.norm(x)).to(features))  # [T, B, F]
         output, overlap = self._synthesize(spectrum * mask, state.overlap)
         kept = history[:, history.shape[-1] - (self.window - self.hop) :]
-        states = torch.stack(hidden)  # [L, B, D]
-        return output, MinGRUState(kept, level, recent, states, overlap)
+        return output, MinGRUState(kept, level, torch.stack(hidden), overlap)
 
-    def _features(
-        self, spectrum: Tensor, state: MinGRUState
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compressed magnitudes (T, B, F) relative to the level; its new state."""
+    def _features(self, spectrum: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Compressed magnitudes (T, B, F) relative to a causal peak follower."""
         power = spectrum.real.square() + spectrum.imag.square()  # [T, B, F]
         with torch.no_grad():
             frame_level = torch.log(power.mean(-1) + 1e-20)  # [T, B]
-            levels, level, recent = follow_level(
-                frame_level, state.level, state.recent, self.level_decay, _LEVEL_FLOOR
-            )
+            levels = follow_peak(frame_level, level, self.level_decay, _LEVEL_FLOOR)
         relative = power * torch.exp(-levels)[..., None]
         compressed = (relative + 1e-12).pow(self.exponent / 2)
         # About zero mean and unit variance over speech in noise.
-        features = ((compressed - 0.45) / 0.25).clamp_max(_FEATURE_CEILING)
-        return features, level, recent
+        return (compressed - 0.45) / 0.25, levels[-1]
 
     def _synthesize(self, spectrum: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
         """Overlap-add of the last 2 hops of each frame: (B, T hop) and the new tail."""

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.nets.e3net import Conditioning
 from espnet_pse_kd.nets.film import FiLM
-from espnet_pse_kd.nets.level import LEVEL_FLOOR, before_stream, running_amplitude
+from espnet_pse_kd.nets.level import LEVEL_FLOOR, running_amplitude
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 
-_CEILING = 30.0  # of a bin's amplitude for the mask, relative to the level
 _OPEN = 1.5  # of the mask's real part at the start: tanh(1.5) = 0.91
 
 
@@ -149,7 +148,6 @@ class PDCCRNState(NamedTuple):
     Attributes:
         samples: (B, window - hop) newest input samples.
         level: (B,) log power to which the input is normalised.
-        recent: (B, 15) log powers of the newest frames, see `level.follow_level`.
         past: (B, M) newest input frames of every convolution, one after the other.
         hidden: (L, 2, 2, B, H) outputs of the LSTMs: layer, LSTM, part.
         cell: (L, 2, 2, B, H) cells of the LSTMs.
@@ -158,7 +156,6 @@ class PDCCRNState(NamedTuple):
 
     samples: Tensor
     level: Tensor
-    recent: Tensor
     past: Tensor
     hidden: Tensor
     cell: Tensor
@@ -219,9 +216,10 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         speaker_dim: int = 256,
         conditioning: Conditioning = "concat",
     ) -> None:
-        super().__init__(speaker_dim)
+        super().__init__()
         _check(conditioning, len(channels), kernel_bins, window, hop, fft)
         self.hop, self.fft, self.hidden = hop, fft, hidden
+        self.speaker_dim = speaker_dim
         time = torch.arange(window, dtype=torch.float64) + 0.5
         taper = torch.sin(math.pi / window * time)
         dtype = torch.get_default_dtype()
@@ -265,7 +263,6 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         return PDCCRNState(
             zeros(batch, self.latency - self.hop),
             torch.full_like(zeros(batch), LEVEL_FLOOR),
-            before_stream(zeros(batch)),
             zeros(batch, sum(map(math.prod, self._past_shapes()))),
             zeros(memory),
             zeros(memory),
@@ -279,9 +276,7 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         window = self.latency
         history = torch.cat([state.samples, samples], -1)  # [B, T hop + lag]
         frames = history.unfold(-1, window, self.hop).transpose(0, 1)  # [T, B, W]
-        gain, level, recent = running_amplitude(
-            frames, state.level, state.recent, self.hop / SAMPLE_RATE
-        )
+        gain, level = running_amplitude(frames, state.level, self.hop / SAMPLE_RATE)
         spectrum = torch.fft.rfft(frames / gain * self.analysis, self.fft)
         parts = torch.view_as_real(spectrum).permute(3, 0, 1, 2)  # [2, T, B, F + 1]
         mask, past, hidden, cell = self._mask(parts, speaker, state)
@@ -291,14 +286,13 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         pieces = pieces * self.synthesis * gain  # [T, B, W]
         output, overlap = _overlap_add(pieces, state.overlap)
         newest = history[:, history.shape[-1] - window + self.hop :]
-        return output, PDCCRNState(newest, level, recent, past, hidden, cell, overlap)
+        return output, PDCCRNState(newest, level, past, hidden, cell, overlap)
 
     def _mask(
         self, parts: Tensor, speaker: Tensor, state: PDCCRNState
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mask (2, T, B, F + 1), zero at 0 Hz; new past, hidden and cell states."""
         scaled = parts[..., 1:] / self.analysis.square().sum().sqrt()
-        scaled = scaled.clamp(-_CEILING, _CEILING)
         x = scaled.transpose(1, 2).unsqueeze(2)  # [2, B, 1, T, F]
         before, newest, skips = self._unpack(state.past), [], []
         for layer in self.encoder:
@@ -320,6 +314,8 @@ class PDCCRN(StreamingNetwork[PDCCRNState]):
         """Complex LSTMs over (2, B, C, T, F): the same shape, new hidden and cell."""
         shape = x.shape[2], x.shape[4]
         y = x.permute(3, 0, 1, 2, 4).flatten(3)  # [T, 2, B, I]
+        # A unit vector has entries of order S^-1/2, too faint beside normalised ones.
+        speaker = speaker * self.speaker_dim**0.5  # [B, S]
         if self.film is not None:
             y = self.film(y, speaker)  # [T, 2, B, I]
         else:

@@ -6,29 +6,18 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from espnet_pse_kd.nets.speaker_input import SpeakerInput
-
 
 class StreamingNetwork[State: tuple](nn.Module, ABC):
     """A network whose whole pass is a stream from a fresh state.
 
     Shapes: B samples, N audio samples, S size of the speaker vector.
 
-    Args:
-        speaker_dim: S
-
     Attributes:
         hop: samples per step.
-        speaker_input: centres and scales the speaker vector for `_run`.
     """
 
     hop: int
     speaker_dim: int
-
-    def __init__(self, speaker_dim: int) -> None:
-        super().__init__()
-        self.speaker_dim = speaker_dim
-        self.speaker_input = SpeakerInput(speaker_dim)
 
     @property
     @abstractmethod
@@ -43,10 +32,7 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
     def _run(
         self, samples: Tensor, speaker: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """Run (B, T hop) samples from ``state``; as many come out, late by the lag.
-
-        ``speaker`` is what `SpeakerInput` makes of the speaker vector.
-        """
+        """Run (B, T hop) samples from ``state``; as many come out, late by the lag."""
 
     def forward(self, mixture: Tensor, speaker: Tensor) -> Tensor:
         """Enhance whole signals.
@@ -61,8 +47,7 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
         length, lag = mixture.shape[-1], self.latency - self.hop
         # The lag brings out the last samples.
         padded = nn.functional.pad(mixture, (0, -length % self.hop + lag))
-        state = self.init_state(len(mixture))
-        output, _ = self._run(padded, self.speaker_input(speaker), state)
+        output, _ = self._run(padded, speaker, self.init_state(len(mixture)))
         return output[:, lag : lag + length]
 
     def step(
@@ -78,4 +63,4 @@ class StreamingNetwork[State: tuple](nn.Module, ABC):
         Returns:
             (B, hop) output, late by the lag, and the new state.
         """
-        return self._run(frame, self.speaker_input(speaker), state)
+        return self._run(frame, speaker, state)
