@@ -15,8 +15,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_pse_kd.cli.sound import SUFFIXES, same_file
+from espnet_pse_kd.cli.paths import same_file
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.sound.formats import SUFFIXES
 
 _MAGIC = frozenset("*?[")
 

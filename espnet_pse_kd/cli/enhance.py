@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.cli.batch import Job, names_one, plan
-from espnet_pse_kd.cli.sound import (
-    SoundInput,
-    identities,
-    open_sound,
-    output_format,
-    refuse_inputs,
-    write_sound,
-)
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
@@ -36,6 +29,9 @@ from espnet_pse_kd.runtime.steering import (
     PROTECTION_DB,
     REACH_SECONDS,
 )
+from espnet_pse_kd.sound.formats import output_format
+from espnet_pse_kd.sound.reading import SoundInput, open_sound
+from espnet_pse_kd.sound.writing import write_sound
 from espnet_pse_kd.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -238,7 +234,7 @@ class Worker:
             heard = self._heard(sound, recording)
             if self._looks_ahead and not recording.steer(heard):
                 self._warn_of_absence(job)
-            with write_sound(job.output, form) as write:
+            with write_sound(job.output, form, like=sound) as write:
                 for block in recording.enhance(_blocks(sound, "seconds")):
                     write(block)
         spent = time.monotonic() - start

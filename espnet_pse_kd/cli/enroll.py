@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from espnet_pse_kd.cli.sound import identities, refuse_inputs
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     enroll,

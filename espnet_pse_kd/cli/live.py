@@ -16,8 +16,8 @@ import numpy as np
 from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
 from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.signals import stopped_once
-from espnet_pse_kd.cli.sound import Format, identities, refuse_inputs, write_sound
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
@@ -27,6 +27,8 @@ from espnet_pse_kd.cli.voice import (
 )
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.stream import EnhancerStream
+from espnet_pse_kd.sound.formats import Format
+from espnet_pse_kd.sound.writing import write_sound
 
 DESCRIPTION = (
     "Keep the enrolled voice in what the microphone hears, while you speak. To be "

@@ -10,11 +10,11 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import Job
 from espnet_pse_kd.cli.enhance import Options, Worker
 from espnet_pse_kd.cli.pictures import before_and_after
-from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.cli.voice import enroll, read_clip
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.enrolment_quality import measure, shortcomings
 from espnet_pse_kd.runtime.meter import ABSENT_SHARE
+from espnet_pse_kd.sound.reading import open_sound, read_mono
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

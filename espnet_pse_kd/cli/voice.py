@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.enrolment_quality import (
     Recording,
@@ -23,6 +22,7 @@ from espnet_pse_kd.runtime.enrolment_quality import (
     refuse_unfit,
 )
 from espnet_pse_kd.runtime.onnxfile import check_threads
+from espnet_pse_kd.sound.reading import open_sound, read_mono
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
