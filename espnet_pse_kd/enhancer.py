@@ -175,6 +175,7 @@ class PersonalizedEnhancer:
         channels: int = 1,
         per_channel: bool = False,
         attenuation_limit_db: float | None = None,
+        keep_above: bool = False,
     ) -> RecordingEnhancer:
         """Start a recording that is read block by block; see `RecordingEnhancer`."""
         return RecordingEnhancer(
@@ -184,6 +185,7 @@ class PersonalizedEnhancer:
             channels,
             per_channel,
             attenuation_limit_db,
+            keep_above,
         )
 
     def stream(
