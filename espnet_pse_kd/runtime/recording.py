@@ -7,14 +7,14 @@ from typing import Protocol
 
 import numpy as np
 
-from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
 from espnet_pse_kd.runtime.channels import Downmix, SharedGain
 from espnet_pse_kd.runtime.meter import Presence, PresenceMeter
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
-from espnet_pse_kd.runtime.steering import Steering, steer
-from espnet_pse_kd.runtime.stream import EnhancerStream
+from espnet_pse_kd.runtime.steering import NORMAL, Steering, Strength, steer
+from espnet_pse_kd.runtime.stream import EnhancerStream, speaker_vector
 
 
 class RecordingEnhancer:
@@ -39,8 +39,8 @@ class RecordingEnhancer:
             otherwise the network leaves nothing of it.
 
     Raises:
-        UserError: the profile is another speaker encoder's, or the limit is no number
-            of dB (both when `enhance` begins).
+        UserError: the profile is none, or another speaker encoder's, the rate is none
+            that a recording has, or the limit is no number of dB (told by `enhance`).
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class RecordingEnhancer:
         attenuation_limit_db: float | None = None,
         keep_above: bool = False,
     ) -> None:
+        check_rate(sample_rate, "rate")
+        speaker_vector(model, profile)
         self._model, self._profile = model, profile
         self._rate, self._channels = sample_rate, channels
         self._limit_db = attenuation_limit_db
@@ -83,13 +85,13 @@ class RecordingEnhancer:
             meter.add(mix.flush())
         return [meter.finish() for meter in meters]
 
-    def steer(self, heard: Sequence[Presence]) -> bool:
+    def steer(self, heard: Sequence[Presence], strength: Strength = NORMAL) -> bool:
         """Let what was heard decide where `enhance` protects and turns down.
 
         Returns:
             whether the voice is heard anywhere; if not, all is turned down.
         """
-        steerings = [steer(one.posterior, one.hop_seconds) for one in heard]
+        steerings = [steer(one.posterior, one.hop_seconds, strength) for one in heard]
         self._steerings = [*steerings]
         return any(steering.floor.any() for steering in steerings)
 

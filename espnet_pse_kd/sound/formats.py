@@ -55,9 +55,6 @@ FFMPEG_SUFFIXES = frozenset(MUXERS) | frozenset((*_READ_ONLY, ".spx", ".tta", ".
 SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 """Files of a folder that count as recordings."""
 
-LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
-"""Hz; beyond them a header is damaged, and resampling would take for ever."""
-
 FFMPEG_REMEDY = (
     "install ffmpeg (apt install ffmpeg, brew install ffmpeg or winget install ffmpeg)"
 )
@@ -74,8 +71,8 @@ _ENCODERS = {
     "vorbis": "libvorbis",
     "wmav1": "wmav2",
 }
-# Containers whose default, an empty name, is not what people expect or not there.
-_DEFAULT_CODECS = {"3g2": "aac", "3gp": "aac", "amr": "libopencore_amrnb"}
+DEFAULT_CODECS = {"3g2": "aac", "3gp": "aac", "amr": "libopencore_amrnb"}
+"""Codecs of containers for which ffmpeg itself would choose others."""
 
 
 class Format(NamedTuple):
@@ -103,19 +100,6 @@ class Format(NamedTuple):
         return self.container.islower()
 
 
-def check_rate(rate: int, name: str) -> None:
-    """Refuse sampling rates that no recording has.
-
-    Raises:
-        UserError: it lies outside of `LOWEST_RATE` and `HIGHEST_RATE`.
-    """
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UserError(
-            f"{name}: {rate} Hz; its header is damaged, or give a recording of "
-            f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
-        )
-
-
 def output_format(form: Format, source: Path, output: Path) -> Format:
     """The format in which the recording ``source`` goes to ``output``: its own.
 
@@ -141,7 +125,7 @@ def output_format(form: Format, source: Path, output: Path) -> Format:
 
 def _ffmpeg_format(form: Format, muxer: str) -> Format:
     """The source's codec if it came through ffmpeg in such a container, or default."""
-    codec = _DEFAULT_CODECS.get(muxer, "")
+    codec = DEFAULT_CODECS.get(muxer, "")
     bit_rate = 0
     if form.by_ffmpeg and _same_family(form.container, muxer):
         codec = _ENCODERS.get(form.subtype, form.subtype)
@@ -160,17 +144,22 @@ def _same_family(container: str, muxer: str) -> bool:
     return names.get(muxer, muxer) in container.split(",")
 
 
+def container_of(suffix: str) -> str:
+    """libsndfile's name of the container with a suffix, which it may not know."""
+    name = suffix[1:].upper()
+    return _CONTAINERS.get(name, name)
+
+
 def _libsndfile_format(form: Format, output: Path) -> Format:
     import soundfile
 
-    name = output.suffix[1:].upper()
-    container = _CONTAINERS.get(name, name)
+    container = container_of(output.suffix)
     if container not in soundfile.available_formats():
         raise UserError(
             f"{output}: {output.suffix or 'no suffix'} is no sound format that can be "
             "written; name an output that ends in .wav or .flac"
         )
-    if name == "OPUS":
+    if output.suffix.lower() == ".opus":
         return form._replace(container=container, subtype="OPUS", bit_rate=0)
     subtype = form.subtype
     # A codec of one container may be allowed in another and fail there all the same, as

@@ -15,13 +15,14 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from espnet_pse_kd.audio import check_rate
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import refuse_special
 from espnet_pse_kd.sound import ffmpeg
 from espnet_pse_kd.sound.formats import (
     FFMPEG_REMEDY,
     FFMPEG_SUFFIXES,
     Format,
-    check_rate,
 )
 from espnet_pse_kd.sound.libsndfile import (
     LibsndfileReader,
@@ -73,7 +74,7 @@ class SoundInput:
         self.format, self.frames, self.tags = reader.format, reader.frames, reader.tags
         probe = getattr(reader, "probe", None)
         self.tracks = probe.tracks if probe else 1
-        check_rate(self.format.rate, str(path))
+        check_rate(self.format.rate, f"{path}: its header")
 
     @property
     def seconds(self) -> float:
@@ -171,8 +172,9 @@ def check_file(path: Path) -> None:
     if not path.name:
         raise UserError(f"{str(path)!r}: no name of a file; name a recording")
     try:
+        refuse_special(path, "give - to read standard input")
         found = os.stat(path)
-        if stat.S_ISREG(found.st_mode):
+        if not stat.S_ISDIR(found.st_mode):
             with open(path, "rb"):
                 pass
     except FileNotFoundError:
@@ -184,10 +186,6 @@ def check_file(path: Path) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise UserError(
             f"{path}: cannot be read (a folder); name recordings, or correct its rights"
-        )
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(
-            f"{path}: a pipe or device, not a file; give - to read standard input"
         )
     if found.st_size == 0:
         raise UserError(f"{path}: empty file; record or fetch it again")
@@ -239,7 +237,7 @@ class PipedInput:
     def __init__(self) -> None:
         # The length of a block is known only when the rate is.
         self.format, self._blocks = read_pipe(sys.stdin.buffer, _PIPE_SECONDS)
-        check_rate(self.format.rate, str(self.path))
+        check_rate(self.format.rate, f"{self.path}: its header")
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Pieces of at most 0.1 s: float32 (n, channels).

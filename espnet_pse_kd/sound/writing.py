@@ -14,7 +14,13 @@ import numpy as np
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.sound import ffmpeg
-from espnet_pse_kd.sound.formats import FFMPEG_REMEDY, Format
+from espnet_pse_kd.sound.formats import (
+    DEFAULT_CODECS,
+    FFMPEG_REMEDY,
+    MUXERS,
+    Format,
+    container_of,
+)
 from espnet_pse_kd.sound.libsndfile import LibsndfileWriter
 from espnet_pse_kd.sound.reading import PIPE, SoundInput
 
@@ -51,6 +57,7 @@ def write_sound(
     form: Format,
     keep: bool = False,
     like: SoundInput | None = None,
+    replace: bool = True,
 ) -> Iterator[Append]:
     """Write a sound file atomically.
 
@@ -60,13 +67,14 @@ def write_sound(
         keep: if something goes wrong, keep what was written until then, and say so;
             for what cannot be had again.
         like: the recording whose tags and, where ffmpeg writes, whose picture it gets.
+        replace: replace a file that is there when the writing is done.
 
     Raises:
         UserError: the disk is full, the folder not writable, or the format cannot be
-            written.
+            written, or another run has written the file meanwhile.
     """
     with ExitStack() as files:
-        temporary = _temporary(path, files)
+        temporary = _temporary(path, files, replace)
         writer = _writer(temporary, form, like, path)
         files.callback(writer.abort)
         # What goes wrong in the caller's own code is none of the file's errors.
@@ -84,9 +92,9 @@ def write_sound(
         _complete(writer, files, path)
 
 
-def _temporary(path: Path, files: ExitStack) -> Path:
+def _temporary(path: Path, files: ExitStack, replace: bool) -> Path:
     with _on_disk(path):
-        return Path(files.enter_context(atomic_open(path, "wb")).name)
+        return Path(files.enter_context(atomic_open(path, "wb", replace)).name)
 
 
 def _complete(writer: Writer, files: ExitStack, path: Path) -> None:
@@ -100,6 +108,8 @@ def _on_disk(path: Path) -> Iterator[None]:
     """Errors of the disk as `UserError`."""
     try:
         yield
+    except FileExistsError:
+        raise UserError(f"{path}: another run has just written it; kept") from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free disk space, or give "
@@ -135,6 +145,24 @@ def check_writable(form: Format, path: Path) -> None:
             f"{path}: this ffmpeg writes no {form.subtype}; name an output that ends "
             "in .wav, .flac or .m4a"
         )
+
+
+def result_suffix(suffix: str) -> str:
+    """The suffix of what becomes of a recording: its own, or ``.wav``.
+
+    Some formats can be read only.
+
+    Args:
+        suffix: of the recording.
+    """
+    import soundfile
+
+    lower = suffix.lower()
+    if lower in MUXERS:
+        codec = DEFAULT_CODECS.get(MUXERS[lower], "")
+        written = ffmpeg.available() and (not codec or codec in ffmpeg.encoders())
+        return suffix if written else ".wav"
+    return suffix if container_of(suffix) in soundfile.available_formats() else ".wav"
 
 
 @contextmanager
