@@ -50,7 +50,7 @@ def atomic_open(
         UserError: ``path`` is a folder, a device or a pipe, which are never replaced.
         FileExistsError: there is one, and ``replace`` is false.
     """
-    target = _target(Path(path))
+    target = write_target(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(target)
     try:
@@ -75,8 +75,13 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(name)
 
 
-def _target(path: Path) -> Path:
-    """The file that ``path`` leads to, which need not exist."""
+def write_target(path: str | Path) -> Path:
+    """The file that ``path`` leads to through links, which need not exist.
+
+    Raises:
+        UserError: it is a folder, a device or a pipe, which are never replaced.
+    """
+    path = Path(path)
     try:
         kind = os.stat(path).st_mode
     except FileNotFoundError:  # or a link to what is yet to be made

@@ -26,6 +26,7 @@ from espnet_pse_kd.cli.voice import (
     voice_files,
 )
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import write_target
 from espnet_pse_kd.runtime.stream import EnhancerStream
 from espnet_pse_kd.sound.formats import Format
 from espnet_pse_kd.sound.writing import write_sound
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
             recorded until then is kept.
     """
     if args.record is not None:
+        write_target(args.record)
         refuse_inputs(args.record, identities(voice_files(args)), "--record")
         if args.record.exists() and not args.force:
             raise UserError(f"{args.record}: exists; give --force, or another --record")

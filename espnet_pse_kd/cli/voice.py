@@ -210,6 +210,11 @@ def voice_files(args: argparse.Namespace) -> list[Path]:
     return args.enroll if args.profile is None else [args.profile]
 
 
+def voice_name(args: argparse.Namespace) -> str:
+    """What to call the voice: the name of its profile, or of its first recording."""
+    return voice_files(args)[0].stem
+
+
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:
     """The profile that ``--profile`` names, or one made of ``--enroll``.
 

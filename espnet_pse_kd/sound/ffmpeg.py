@@ -276,15 +276,16 @@ class FfmpegWriter:
 
 def _copied(source: Path, container: str) -> list[str]:
     """Words that copy tags, and the pictures and subtitles that the container takes."""
-    words = [*_source(source), "-map", "0:a", "-map_metadata", "1"]
-    words += ["-map_metadata:s:a:0", "1:s:a:0", "-map_chapters", "1"]
+    words = [*_source(source), "-map_metadata", "1", "-map_chapters", "1"]
+    words += ["-map_metadata:s:a:0", "1:s:a:0"]
     found = probe(source)
     if container in VIDEO_MUXERS:
-        kept = (*found.pictures, *found.covers, *found.subtitles)
+        before, behind = found.pictures, (*found.covers, *found.subtitles)
     else:
-        kept = found.covers if container == "ipod" else ()
-    maps = [word for number in kept for word in ("-map", f"1:{number}")]
-    return [*words, *maps, *(["-c:v", "copy", "-c:s", "copy"] if kept else ["-vn"])]
+        before, behind = (), found.covers if container == "ipod" else ()
+    kept = [*(f"1:{n}" for n in before), "0:a", *(f"1:{n}" for n in behind)]
+    words += [word for number in kept for word in ("-map", number)]
+    return [*words, "-c:v", "copy", "-c:s", "copy"]
 
 
 @functools.cache

@@ -214,6 +214,21 @@ def _without_ffmpeg(path: Path, error: UserError) -> UserError:
     )
 
 
+def length_of(path: Path) -> float:
+    """Seconds of a recording as its header tells, for a forecast; 0 if it does not."""
+    if path == PIPE:
+        return 0.0
+    try:
+        check_file(path)
+        try:
+            reader = LibsndfileReader(path)
+        except (UnknownFormat, NoLength):
+            return ffmpeg.probe(path).seconds if ffmpeg.available() else 0.0
+        return reader.frames / reader.format.rate
+    except (UserError, OSError):  # which is said when it is opened
+        return 0.0
+
+
 @contextmanager
 def _spooled(pipe: BinaryIO) -> Iterator[Path]:
     """Store what comes through a pipe until its end in a temporary file."""
