@@ -27,7 +27,7 @@ except ModuleNotFoundError:  # Windows, which removes no file that is open
     fcntl = None  # type: ignore[assignment]
 
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.\d+\.pse_kd\.tmp")
 _LONGEST_NAME = 255  # bytes, of every usual file system
 _YOUNGEST = 60.0  # seconds since the last write, until a temporary may be a leftover
 
@@ -65,7 +65,7 @@ def atomic_open(
 
 def temporary_path(path: Path) -> Path:
     """A sibling that only this process writes; its name fits where ``path``'s does."""
-    end = f".{os.getpid()}.tmp"
+    end = f".{os.getpid()}.pse_kd.tmp"
     name = f".{path.name}{end}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         whole = os.fsencode(path.name)
@@ -84,7 +84,7 @@ def write_target(path: str | Path) -> Path:
     path = Path(path)
     try:
         kind = os.stat(path).st_mode
-    except FileNotFoundError:  # or a link to what is yet to be made
+    except OSError:  # nothing yet; if it cannot be made, writing tells why
         kind = stat.S_IFREG
     if stat.S_ISDIR(kind):
         raise UserError(f"{path}: a folder; name a file to write")

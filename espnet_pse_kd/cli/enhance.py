@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "files",
-        nargs="*",
+        nargs="+",
         metavar="FILE",
         help="recordings, folders, glob patterns; - is standard input",
     )
@@ -126,8 +126,9 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--watch",
-        metavar="FOLDER",
-        help="enhance what is put into FOLDER, as soon as it is complete, until Ctrl-C",
+        action="store_true",
+        help="FILE is a folder: enhance what is put into it, as soon as it is there in "
+        "whole, until Ctrl-C",
     )
     add(
         "--jobs",
@@ -176,7 +177,7 @@ def run(args: argparse.Namespace) -> None:
     for folder in {job.output.parent for job in jobs if job.output != PIPE}:
         sweep(folder)
     if args.watch:
-        watch(Path(args.watch), args.output, options.voice, worker)
+        watch(Path(args.files[0]), args.output, options.voice, worker)
     elif names_one(args.files):
         _finish(args, [worker.enhance(jobs[0]).entry])
     elif args.jobs > 1:
@@ -191,10 +192,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse words that contradict each other."""
-    if bool(args.files) == bool(args.watch):
-        raise UserError(
-            "FILE: give recordings, or --watch FOLDER; see pse-kd enhance --help"
-        )
+    if args.watch and len(args.files) > 1:
+        raise UserError(f"--watch: {len(args.files)} words; give one folder")
     if args.output == PIPE and args.json == PIPE:
         raise UserError("--json -: standard output is the sound; give a file")
     if args.output == PIPE and not names_one(args.files):

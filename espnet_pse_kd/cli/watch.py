@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ class State(NamedTuple):
 
     size: int
     changed: int
+
+
+_wait = time.sleep
 
 
 def watch(folder: Path, output: Path | None, voice: str, worker: Worker) -> None:
@@ -74,7 +77,6 @@ def arrivals(
     folder: Path,
     output: Path | None,
     voice: str,
-    wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Path]:
     """Yield recordings when they are complete, and again when they have changed.
 
@@ -82,7 +84,6 @@ def arrivals(
         folder: to look through.
         output: where results go, which are none; None: they are named after ``voice``.
         voice: name of the voice.
-        wait: waits for some seconds.
     """
     before: dict[Path, State] = {}
     yielded: dict[Path, State] = {}
@@ -93,7 +94,7 @@ def arrivals(
                 yielded[path] = state
                 yield path
         before = now
-        wait(_SECONDS)
+        _wait(_SECONDS)
 
 
 def _states(

@@ -24,6 +24,8 @@ from espnet_pse_kd.sound.reading import PIPE, PipedInput, SoundInput, open_sound
 from espnet_pse_kd.sound.writing import Append, write_pipe, write_sound
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
     from espnet_pse_kd.runtime.profile import Profile
     from espnet_pse_kd.runtime.recording import RecordingEnhancer
@@ -219,7 +221,7 @@ class Worker:
         blocks = self._counted(sound, _HEARING_SHARE)
         return recording.hear(self._enhancer.personal_vad, blocks)
 
-    def _counted(self, sound: SoundInput, share: float) -> Iterator:
+    def _counted(self, sound: SoundInput, share: float) -> Iterator[np.ndarray]:
         return self._progress.count(sound.blocks(), sound.format.rate, share)
 
     def _outcome(self, job: Job, seconds: float, heard: list[Presence]) -> Outcome:
