@@ -75,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "gain of the band below, or drop it; default: keep",
     )
     add(
+        "--keep-noise",
+        action="store_true",
+        help="remove other voices only: what the network removed is put back wherever "
+        "the personal VAD hears no other voice in it; noise beneath others goes with "
+        "them",
+    )
+    add(
         "--per-channel",
         action="store_true",
         help="enhance each channel by itself; default: one gain for all of them",
@@ -225,6 +232,7 @@ def _options(args: argparse.Namespace) -> Options:
         args.look_ahead,
         strength,
         args.band == "keep",
+        args.keep_noise,
         listen=args.json is not None,
         voice=voice_name(args),
     )

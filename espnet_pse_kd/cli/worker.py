@@ -45,6 +45,7 @@ class Options(NamedTuple):
             one.
         strength: how far the look-ahead goes.
         keep_above: keep what lies above 8 kHz, with the gain of the band below.
+        keep_noise: remove other voices only.
         listen: let the personal VAD hear the recording, whether it is reported or not.
         voice: name of the voice.
     """
@@ -56,6 +57,7 @@ class Options(NamedTuple):
     look_ahead: bool | None = None
     strength: Strength = NORMAL
     keep_above: bool = True
+    keep_noise: bool = False
     listen: bool = False
     voice: str = ""
 
@@ -133,6 +135,8 @@ class Worker:
             heard = self._heard(sound, recording)
             if self._looks_ahead and not recording.steer(heard, self._options.strength):
                 self._warn_of_absence(job)
+            if self._options.keep_noise:
+                recording.keep_noise(self._enhancer.personal_vad, heard)
             share = 1 - _HEARING_SHARE if heard else 1.0
             with self._written(job.output, form, sound) as write:
                 for block in recording.enhance(self._counted(sound, share)):
@@ -212,7 +216,8 @@ class Worker:
     @property
     def _listens(self) -> bool:
         """Whether the personal VAD hears every recording first."""
-        return self._options.report or self._options.listen or self._looks_ahead
+        asked = self._options.report or self._options.listen or self._options.keep_noise
+        return asked or self._looks_ahead
 
     def _heard(self, sound: SoundInput, recording: RecordingEnhancer) -> list[Presence]:
         """What the personal VAD hears, where it is asked."""

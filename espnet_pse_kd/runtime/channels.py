@@ -8,10 +8,11 @@ can follow the gain of the band below: the hiss of an s reaches from 4 kHz far b
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from espnet_pse_kd.runtime.spectra import Analysis, Queue, Synthesis, Windows
-from espnet_pse_kd.runtime.stream import EnhancerStream
 
 HIGHEST_HZ = 7200.0
 """From here on the resampling to 16 kHz takes something away."""
@@ -66,17 +67,33 @@ class Downmix:
         return ready
 
 
+class ChannelStream(Protocol):
+    """Enhances one channel as it comes, as `EnhancerStream` does.
+
+    Attributes:
+        sample_rate: in Hz.
+    """
+
+    sample_rate: int
+
+    def process(self, chunk: np.ndarray) -> np.ndarray:
+        """Take the next samples (n,), return what is finished: (m,)."""
+
+    def flush(self) -> np.ndarray:
+        """Return the rest (m,): all together as long as what was taken."""
+
+
 class SharedGain:
     """Enhances all channels as the network enhances their `Downmix`.
 
     Args:
-        stream: of the network, at the signals' rate.
+        stream: of the downmix, at the signals' rate.
         channels: number C of them.
         keep_above: let what lies above `HIGHEST_HZ` follow the gain of the band below;
             otherwise the network's output has nothing there.
     """
 
-    def __init__(self, stream: EnhancerStream, channels: int, keep_above: bool) -> None:
+    def __init__(self, stream: ChannelStream, channels: int, keep_above: bool) -> None:
         self._stream, self._keep_above = stream, keep_above
         self._windows = windows = Windows(stream.sample_rate)
         self._downmix = Downmix(stream.sample_rate, channels)

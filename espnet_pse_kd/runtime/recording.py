@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
-from espnet_pse_kd.runtime.channels import Downmix, SharedGain
+from espnet_pse_kd.runtime.channels import ChannelStream, Downmix, SharedGain
 from espnet_pse_kd.runtime.meter import Presence, PresenceMeter
 from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.noise_keeping import NoiseKeeper
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.steering import NORMAL, Steering, Strength, steer
@@ -61,6 +62,7 @@ class RecordingEnhancer:
         self._per_channel = per_channel
         self._keep_above = keep_above and sample_rate > SAMPLE_RATE
         self._steerings: list[Steering | None] = [None] * self._streams
+        self._keepers: list[tuple[OnnxPersonalVAD, Presence]] = []
 
     @property
     def _streams(self) -> int:
@@ -95,9 +97,15 @@ class RecordingEnhancer:
         self._steerings = [*steerings]
         return any(steering.floor.any() for steering in steerings)
 
+    def keep_noise(
+        self, personal_vad: OnnxPersonalVAD, heard: Sequence[Presence]
+    ) -> None:
+        """Let `enhance` remove other voices only, see `runtime.noise_keeping`."""
+        self._keepers = [(personal_vad, presence) for presence in heard]
+
     def enhance(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Enhanced blocks, float32 (m, channels), together as long as the recording."""
-        parts = [self._part(steering) for steering in self._steerings]
+        parts = [self._part(number) for number in range(self._streams)]
         for block in blocks:
             pieces = zip(parts, self._parts(block), strict=True)
             yield np.concatenate([p.process(piece) for p, piece in pieces], axis=1)
@@ -112,13 +120,25 @@ class RecordingEnhancer:
         """What is enhanced together of a block (n, channels): each (n, width)."""
         return np.split(block, self._streams, axis=1)
 
-    def _part(self, steering: Steering | None) -> _Part:
-        stream = EnhancerStream(
-            self._model, self._profile, self._rate, self._limit_db, steering
-        )
+    def _part(self, number: int) -> _Part:
+        stream = self._stream(number)
         if self._width == 1 and not self._keep_above:
             return _Plain(stream)
         return SharedGain(stream, self._width, self._keep_above)
+
+    def _stream(self, number: int) -> ChannelStream:
+        """What enhances one signal."""
+        stream = EnhancerStream(
+            self._model,
+            self._profile,
+            self._rate,
+            self._limit_db,
+            self._steerings[number],
+        )
+        if not self._keepers:
+            return stream
+        vad, presence = self._keepers[number]
+        return NoiseKeeper(stream, vad, self._profile, presence)
 
 
 class _Part(Protocol):
@@ -132,7 +152,7 @@ class _Part(Protocol):
 class _Plain:
     """A single channel as the network gives it."""
 
-    def __init__(self, stream: EnhancerStream) -> None:
+    def __init__(self, stream: ChannelStream) -> None:
         self._stream = stream
 
     def process(self, block: np.ndarray) -> np.ndarray:
