@@ -58,10 +58,11 @@ def find_model(source: str | Path | None = None) -> ModelFiles:
     path = Path(source)
     if path.is_dir() and (path / STUDENT).is_file():
         return _files(path / STUDENT)
+    if path.exists():
+        refuse_special(path, "give a folder, a packed zip or an .onnx file")
     if path.suffix == ".onnx":
         return _files(path)
     if path.exists():
-        refuse_special(path, "give a folder, a packed zip or an .onnx file")
         return _files(_exported(path))
     if _ZOO_TAG.fullmatch(str(source)) and not path.parent.is_dir():
         return find_model(_downloaded(str(source)))

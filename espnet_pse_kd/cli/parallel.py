@@ -85,7 +85,8 @@ def enhance_parallel(
     context = multiprocessing.get_context("spawn")
     queue: Queue[float] = context.Queue()
     with _pool(context, processes, (starter, queue)) as pool:
-        futures = {pool.submit(_attempt, job): job for job in open_jobs}
+        with _uninterrupted():
+            futures = {pool.submit(_attempt, job): job for job in open_jobs}
         for future in _completed(futures, queue, progress):
             attempt = _result(future)
             progress.clear()
@@ -120,6 +121,22 @@ def _pool(
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C: this one does, and ends them.
+
+    They inherit that the signal is blocked; here it waits until all have started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _completed(
     futures: dict[Future[Attempt], Job], queue: Queue[float], progress: BatchProgress
 ) -> Iterator[Future[Attempt]]:
@@ -147,22 +164,25 @@ def _result(future: Future[Attempt]) -> Attempt:
 
 
 _worker: Worker | None = None  # of this process
+_stopping = False  # whether it was told to end
 
 
 def _start(starter: Starter, queue: Queue[float]) -> None:
     """Make the worker of this process."""
     global _worker
-    signal.signal(signal.SIGTERM, _terminate)
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
 
     model, threads, profile, options, inputs = starter
     enhancer = PersonalizedEnhancer.from_pretrained(model, threads)
     _worker = Worker(enhancer, profile, options, inputs, _Reported(queue))
+    signal.signal(signal.SIGTERM, _terminate)  # until here there is nothing to tidy up
 
 
 def _attempt(job: Job) -> Attempt:
     """Enhance one file; keep what would be printed."""
     assert _worker is not None
+    if _stopping:  # the pool had this job ready for it
+        return Attempt("", "", "stopped", {})
     out, err, error, entry = StringIO(), StringIO(), "", {}
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -174,4 +194,6 @@ def _attempt(job: Job) -> Attempt:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    global _stopping
+    _stopping = True
     sys.exit(128 + number)

@@ -21,7 +21,7 @@ from espnet_pse_kd.runtime.meter import Presence
 from espnet_pse_kd.runtime.steering import NORMAL, Strength
 from espnet_pse_kd.sound.formats import Format, output_format
 from espnet_pse_kd.sound.reading import PIPE, PipedInput, SoundInput, open_sound
-from espnet_pse_kd.sound.writing import Append, write_pipe, write_sound
+from espnet_pse_kd.sound.writing import Append, check_writable, write_pipe, write_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,6 +130,7 @@ class Worker:
         with open_sound(job.source) as sound:
             self._refuse_existing(job.output)
             form = output_format(sound.format, job.source, _named(job.output))
+            check_writable(form, job.output)
             self._note(sound)
             recording = self._recording(sound.format)
             heard = self._heard(sound, recording)

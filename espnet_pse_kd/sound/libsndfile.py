@@ -235,11 +235,6 @@ class LibsndfileWriter:
         import soundfile
 
         self._path, self._form = path, form
-        if not soundfile.check_format(form.container, form.subtype):
-            raise UserError(
-                f"{path}: {form.container} with {form.subtype} cannot be written; name "
-                "an output that ends in .wav or .flac"
-            )
         with self._explained():
             # soundfile gets the temporary's name, not its handle: errors of the disk
             # would be lost inside its callbacks.

@@ -73,6 +73,7 @@ def write_sound(
         UserError: the disk is full, the folder not writable, or the format cannot be
             written, or another run has written the file meanwhile.
     """
+    check_writable(form, path)
     with ExitStack() as files:
         temporary = _temporary(path, files, replace)
         writer = _writer(temporary, form, like, path)
@@ -122,18 +123,24 @@ def _writer(
 ) -> Writer:
     if not form.by_ffmpeg:
         return LibsndfileWriter(temporary, form, like.tags if like else {}, path)
-    check_writable(form, path)
     source = like.path if like and like.path != PIPE else None
     return ffmpeg.FfmpegWriter(temporary, form, source, path)
 
 
 def check_writable(form: Format, path: Path) -> None:
-    """See whether ffmpeg is there, and has the codec, where it is needed.
+    """See whether there is what writes a format, before there is much to write.
 
     Raises:
-        UserError: it is not, or has it not.
+        UserError: ffmpeg is needed and not there, or the format cannot be written.
     """
+    import soundfile
+
     if not form.by_ffmpeg:
+        if not soundfile.check_format(form.container, form.subtype):
+            raise UserError(
+                f"{path}: {form.container} with {form.subtype} cannot be written; name "
+                "an output that ends in .wav or .flac"
+            )
         return
     if not ffmpeg.available():
         raise UserError(
@@ -160,8 +167,9 @@ def result_suffix(suffix: str) -> str:
     lower = suffix.lower()
     if lower in MUXERS:
         codec = DEFAULT_CODECS.get(MUXERS[lower], "")
-        written = ffmpeg.available() and (not codec or codec in ffmpeg.encoders())
-        return suffix if written else ".wav"
+        # Without ffmpeg it cannot be read either, which opening it says.
+        known = not codec or not ffmpeg.available() or codec in ffmpeg.encoders()
+        return suffix if known else ".wav"
     return suffix if container_of(suffix) in soundfile.available_formats() else ".wav"
 
 
