@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_cli import error_of, no_traces, pse_kd, write
+from cli_fixture import Capture, error_of, me, no_traces, pse_kd, write
 from test_sound import convert, needs_ffmpeg, streams
 from weights_fixture import voice, weights
 
@@ -31,19 +31,9 @@ from espnet_pse_kd.runtime.meter import Presence
 from espnet_pse_kd.runtime.segments import segments
 from espnet_pse_kd.sound import ffmpeg
 
-__all__ = ["weights"]  # a fixture
+__all__ = ["me", "weights"]  # fixtures
 
-Capture = pytest.CaptureFixture[str]
 FAST = "--no-look-ahead"
-
-
-@pytest.fixture(scope="module")
-def me(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The profile of a voice."""
-    folder = tmp_path_factory.mktemp("me")
-    soundfile.write(folder / "me.wav", voice(12.0), SAMPLE_RATE)
-    pse_kd("enroll", folder / "me.wav", "-o", folder / "me.profile", model=weights)
-    return folder / "me.profile"
 
 
 @pytest.fixture
