@@ -8,9 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import temporary_path
 
 SAMPLE_RATE = 16000
 """Sampling rate of every signal in the project, in Hz."""
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+"""Hz that a recording may have; beyond them resampling would take for ever."""
+
+
+def check_rate(rate: float, name: str) -> None:
+    """Refuse sampling rates that no recording has.
+
+    Args:
+        rate: in Hz.
+        name: of the argument or file, for the error.
+
+    Raises:
+        UserError: it is no number from `LOWEST_RATE` to `HIGHEST_RATE`.
+    """
+    number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+    if not (number and LOWEST_RATE <= rate <= HIGHEST_RATE):
+        raise UserError(
+            f"{name}: {rate!r}; a rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        )
 
 
 def read_audio(path: str | Path, start: int = 0, frames: int = -1) -> np.ndarray:
@@ -85,7 +105,7 @@ def write_audio(path: str | Path, samples: np.ndarray, subtype: str = "PCM_16") 
         raise ValueError(f"{path}: refusing to clip, the peak is {peak:.3f}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         soundfile.write(temporary, samples, SAMPLE_RATE, subtype=subtype, format="WAV")
         os.replace(temporary, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.runtime.enrolment_quality import measure, refuse_unfit, shortcomings
@@ -113,6 +113,7 @@ class PersonalizedEnhancer:
             UserError: silence, less than 1.5 s of speech, or samples that are not
                 finite.
         """
+        check_rate(rate, "rate")
         name = ", ".join(sources)
         speech = soxr.resample(_mono(wave, name), rate, SAMPLE_RATE)
         recording = measure(speech)
@@ -175,6 +176,7 @@ class PersonalizedEnhancer:
         channels: int = 1,
         per_channel: bool = False,
         attenuation_limit_db: float | None = None,
+        keep_above: bool = False,
     ) -> RecordingEnhancer:
         """Start a recording that is read block by block; see `RecordingEnhancer`."""
         return RecordingEnhancer(
@@ -184,6 +186,7 @@ class PersonalizedEnhancer:
             channels,
             per_channel,
             attenuation_limit_db,
+            keep_above,
         )
 
     def stream(

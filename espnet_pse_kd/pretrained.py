@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError, how_to_install
+from espnet_pse_kd.files import refuse_special
 from espnet_pse_kd.runtime.default_model import (
     PERSONAL_VAD,
     SPEAKER_ENCODER,
@@ -51,9 +52,13 @@ def find_model(source: str | Path | None = None) -> ModelFiles:
     """
     if source is None:
         return _files(WEIGHTS / STUDENT)
+    if not isinstance(source, str | Path):
+        raise UserError(f"model: {source!r:.60}; give a path, a tag, or None")
     path = Path(source)
     if path.is_dir() and (path / STUDENT).is_file():
         return _files(path / STUDENT)
+    if path.exists():
+        refuse_special(path, "give a folder, a packed zip or an .onnx file")
     if path.suffix == ".onnx":
         return _files(path)
     if path.exists():

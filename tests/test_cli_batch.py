@@ -12,7 +12,7 @@ from cli_fixture import Capture, error_of, me, pse_kd, start, write
 from weights_fixture import weights
 
 from espnet_pse_kd import Profile
-from espnet_pse_kd.cli import enhance
+from espnet_pse_kd.cli import worker
 from espnet_pse_kd.cli.batch import plan
 from espnet_pse_kd.errors import UserError
 
@@ -65,7 +65,7 @@ def test_batch_goes_on_after_paths_that_cannot_be_opened(
     for name in ("x/a.wav", "x/locked/b.wav", "locked/b.wav", "x/z.wav"):
         write(Path(name))
     Path("out/locked").mkdir(parents=True)  # of a time when it could be read
-    scan, opened = os.scandir, enhance.open_sound
+    scan, opened = os.scandir, worker.open_sound
 
     def refusing(path: str = ".") -> object:
         if Path(path).name == "locked":
@@ -78,7 +78,7 @@ def test_batch_goes_on_after_paths_that_cannot_be_opened(
         return opened(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    monkeypatch.setattr(enhance, "open_sound", failing)
+    monkeypatch.setattr(worker, "open_sound", failing)
     long = "n" * 300 + ".wav"
     run = ("enhance", long, "x", "locked", "--profile", me, "-o", "out")
     assert pse_kd(*run, model=weights) == 2

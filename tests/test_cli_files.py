@@ -11,7 +11,9 @@ import soundfile
 from cli_fixture import header, write
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli.sound import Format, open_sound, write_sound
+from espnet_pse_kd.sound.formats import Format
+from espnet_pse_kd.sound.reading import open_sound
+from espnet_pse_kd.sound.writing import write_sound
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli import devices, live
 from espnet_pse_kd.cli.devices import Callback, Device, Pair
 from espnet_pse_kd.cli.keys import open_keys
-from espnet_pse_kd.cli.sound import open_sound
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.sound.reading import open_sound
 
 __all__ = ["me", "weights"]  # fixtures
 

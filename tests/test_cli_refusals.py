@@ -16,6 +16,7 @@ from cli_fixture import Capture, error_of, header, me, no_traces, pse_kd, start,
 from weights_fixture import voice, weights
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.sound import ffmpeg
 
 __all__ = ["me", "weights"]  # fixtures
 
@@ -68,8 +69,7 @@ BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated flac": (_truncated_flac, "not a readable sound file"),
     "FLAC without length": (
         header(22, bytes(4), format="FLAC"),
-        "its header lacks the length, as after a broken recording; write it anew: "
-        "ffmpeg -i ",
+        "its header lacks the length, as after a broken recording; install ffmpeg",
     ),
     "NaN": (_nan, "NaN or infinite samples at 1.25 s"),
 }
@@ -80,6 +80,12 @@ BAD_ENROLMENTS = BAD_RECORDINGS | {
     "one second": (_samples(voice(1.0)), "at least 1.5 s"),
     "an hour": (_samples(np.zeros(700 * 16000)), "700 s; choose up to 600 s"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says other things, and reads more."""
+    monkeypatch.setattr(ffmpeg, "available", lambda: False)
 
 
 @pytest.mark.parametrize("case", BAD_RECORDINGS)

@@ -10,15 +10,20 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_pse_kd.cli.sound import SUFFIXES, same_file
+from espnet_pse_kd.cli.paths import same_file
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.sound.formats import SUFFIXES
+from espnet_pse_kd.sound.reading import PIPE
+from espnet_pse_kd.sound.writing import result_suffix
 
 _MAGIC = frozenset("*?[")
+_MOST_NAMES = 5  # of files that are no recordings, in one line
 
 
 class Job(NamedTuple):
@@ -33,32 +38,51 @@ class Job(NamedTuple):
     output: Path
 
 
+class Found(NamedTuple):
+    """What lies in a folder.
+
+    Attributes:
+        recordings: in order of their names.
+        others: what is none, and is passed over.
+    """
+
+    recordings: list[Path]
+    others: list[Path]
+
+
 def names_one(inputs: Sequence[str]) -> bool:
     """Whether the command line names one file, not a folder, pattern or several."""
     first = inputs[0]
     return len(inputs) == 1 and not os.path.isdir(first) and not _is_glob(first)
 
 
-def plan(inputs: Sequence[str], output: Path) -> list[Job]:
+def plan(inputs: Sequence[str], output: Path | None, voice: str = "") -> list[Job]:
     """Find the recordings that the command line names.
 
+    What lies in a folder and is no recording is named on standard error.
+
     Args:
-        inputs: files, folders (searched with all folders in them) and glob patterns.
+        inputs: files, folders (searched with all folders in them) and glob patterns;
+            ``-`` alone for standard input.
         output: a file if one file is named and this has a suffix, otherwise a folder,
-            in which the tree of each input folder is repeated.
+            in which the tree of each input folder is repeated; ``-`` for standard
+            output; None: ``NAME_VOICE.EXT`` beside each recording.
+        voice: name of the voice, for outputs beside their recordings.
 
     Raises:
-        UserError: a folder or pattern holds no recording but results, a folder is
-            input and output, or two recordings would go to the same file.
+        UserError: an input is empty, a folder or pattern holds no recording but
+            results, a folder is input and output, several recordings would go into one
+            file, or two to the same.
     """
-    if names_one(inputs) and output.suffix and not os.path.isdir(output):
+    _refuse_words(inputs, output)
+    if names_one(inputs) and output is not None and _is_file_name(output):
         return [Job(Path(inputs[0]), output)]
-    if os.path.isfile(output):
-        raise UserError(f"{output}: a file; give a folder for several recordings")
+    if Path(inputs[0]) == PIPE:
+        return [Job(PIPE, output / "stdin.wav" if output else PIPE)]
     jobs: dict[Path, Job] = {}
     for text in inputs:
-        for source, name in _expand(text, output):
-            job = Job(source, output / name)
+        for source, name in _expand(text, output, voice):
+            job = Job(source, _placed(source, name, output, voice))
             other = jobs.setdefault(job.output, job)
             if not same_file(other.source, source) and other != job:
                 raise UserError(
@@ -68,28 +92,76 @@ def plan(inputs: Sequence[str], output: Path) -> list[Job]:
     return list(jobs.values())
 
 
+def beside(source: Path, voice: str) -> Path:
+    """Where the result goes if nothing else is asked for: ``NAME_VOICE.EXT``."""
+    return source.with_name(f"{source.stem}_{voice}{result_suffix(source.suffix)}")
+
+
+def is_result(path: Path, voice: str) -> bool:
+    """Whether a file beside recordings has the name of a result."""
+    return path.stem.endswith(f"_{voice}")
+
+
+def _placed(source: Path, name: Path, output: Path | None, voice: str) -> Path:
+    if output is None:
+        return beside(source, voice)
+    return output / name.with_suffix(result_suffix(name.suffix))
+
+
+def _is_file_name(output: Path) -> bool:
+    return output == PIPE or bool(output.suffix and not os.path.isdir(output))
+
+
+def _refuse_words(inputs: Sequence[str], output: Path | None) -> None:
+    """Refuse words that name nothing, and one file for several recordings."""
+    if "" in inputs:
+        raise UserError("'': an empty name, as of an unset variable; name a recording")
+    if str(PIPE) in inputs and len(inputs) > 1:
+        raise UserError("-: standard input is one recording; give it alone")
+    if output is None or names_one(inputs):
+        return
+    named = (
+        os.path.isfile(output)
+        or not os.path.isdir(output)
+        and (output == PIPE or output.suffix.lower() in SUFFIXES)
+    )
+    if named:
+        raise UserError(f"{output}: a file; give a folder for several recordings")
+
+
 def _is_glob(text: str) -> bool:
     return bool(_MAGIC & set(text)) and not os.path.exists(text)
 
 
-def _expand(text: str, output: Path) -> list[tuple[Path, Path]]:
+def _expand(text: str, output: Path | None, voice: str) -> Iterator[tuple[Path, Path]]:
     """Recordings of one word of the command line, with their names in the output."""
     path = Path(text)
     if os.path.isdir(path):
-        if path.resolve() == output.resolve():
-            raise UserError(f"{text}: is the output as well; give another --output")
-        found = _without_results(text, recordings(path), path, output)
-        if found == [path]:  # it cannot be read: a name that no other result has
-            return [(path, Path(*path.absolute().parts[1:]))]
-        return [(file, file.relative_to(path)) for file in found]
-    if _is_glob(text):
+        yield from _expand_folder(text, output, voice)
+    elif _is_glob(text):
         matches = [Path(match) for match in glob.glob(text, recursive=True)]
         files = sorted(match for match in matches if _is_file(match))
         if not files:
             raise UserError(f"{text}: matches no file; correct the pattern")
-        files = _without_results(text, files, _searched(path), output)
-        return [(file, Path(file.name)) for file in files]
-    return [(path, Path(path.name))]
+        files = _without_results(text, files, _searched(path), output, voice)
+        yield from ((file, Path(file.name)) for file in files)
+    else:
+        yield path, Path(path.name)
+
+
+def _expand_folder(
+    text: str, output: Path | None, voice: str
+) -> Iterator[tuple[Path, Path]]:
+    path = Path(text)
+    if output is not None and path.resolve() == output.resolve():
+        raise UserError(f"{text}: is the output as well; give another --output")
+    found = search(path)
+    note_others(path, found.others)
+    files = _without_results(text, found.recordings, path, output, voice)
+    if files == [path]:  # it cannot be read: a name that no other result has
+        yield path, Path(*path.absolute().parts[1:])
+    else:
+        yield from ((file, file.relative_to(path)) for file in files)
 
 
 def _searched(pattern: Path) -> Path:
@@ -98,62 +170,88 @@ def _searched(pattern: Path) -> Path:
 
 
 def _without_results(
-    text: str, files: Sequence[Path], folder: Path, output: Path
+    text: str, files: Sequence[Path], folder: Path, output: Path | None, voice: str
 ) -> list[Path]:
-    """Leave out what a first run wrote, where the output lies inside the input.
+    """Leave out what a first run wrote, inside the input or beside the recordings.
 
     Args:
         text: the word of the command line, for the error.
         files: what was found.
         folder: where it was searched for.
-        output: where results go.
+        output: where results go; None: beside each recording.
+        voice: name of the voice.
 
     Raises:
         UserError: nothing is left.
     """
-    # A path has many spellings, some of them through links.
-    results = output.resolve()
-    if folder.resolve() not in results.parents:
-        return list(files)
-    left = [f for f in files if not f.parent.resolve().is_relative_to(results)]
+    if output is None:
+        left = [file for file in files if not is_result(file, voice)]
+        if len(left) < len(files):
+            note = f"{len(files) - len(left)} files named *_{voice}.* are results"
+            print(f"note: {text}: {note}; passed over", file=sys.stderr)
+        where = f"beside the recordings, as *_{voice}.*"
+    else:
+        # A path has many spellings, some of them through links.
+        results = output.resolve()
+        if folder.resolve() not in results.parents:
+            return list(files)
+        left = [f for f in files if not f.parent.resolve().is_relative_to(results)]
+        where = f"in the output {output}"
     if not left:
-        raise UserError(
-            f"{text}: all of it lies in the output {output}; give another --output"
-        )
+        raise UserError(f"{text}: all of it lies {where}; give another --output")
     return left
 
 
 def recordings(folder: Path) -> list[Path]:
-    """Recordings in a folder and all folders in it, in order of their names.
+    """Recordings in a folder and all folders in it; see `search`."""
+    return search(folder).recordings
 
-    A folder that may not be read is among them: opened as a recording it tells why, and
-    what it holds is not passed over in silence.
+
+def search(folder: Path) -> Found:
+    """Look through a folder and all folders in it.
+
+    A folder that may not be read is among the recordings: opened as one it tells why,
+    and what it holds is not passed over in silence. Links to folders are not followed,
+    and hidden files of other kinds not counted.
 
     Raises:
         UserError: there is no such folder, or no recording in it.
     """
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; correct the path")
-    unreadable: list[Path] = []
+    found, others = [], []
 
     def refused(error: OSError) -> None:
-        unreadable.append(Path(error.filename))
+        found.append(Path(error.filename))
 
-    found = [
-        file
-        for parent, _, names in os.walk(folder, onerror=refused)
-        for file in (Path(parent, name) for name in names)
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
-        and _is_file(file)
-    ]
-    found = sorted(found + unreadable)
+    for parent, folders, names in os.walk(folder, onerror=refused):
+        others += [p for p in (Path(parent, f) for f in folders) if p.is_symlink()]
+        for path in (Path(parent, name) for name in names):
+            sound, hidden = path.suffix.lower() in SUFFIXES, path.name.startswith(".")
+            if sound and not hidden and _is_file(path):
+                found.append(path)
+            elif sound or not hidden:
+                others.append(path)
     if not found:
+        note_others(folder, others)
         raise UserError(
             f"{folder}: no recording in it ({' '.join(sorted(SUFFIXES))}); give "
             "another folder, or name the files"
         )
-    return found
+    return Found(sorted(found), sorted(others))
+
+
+def note_others(folder: Path, others: Sequence[Path]) -> None:
+    """Name what is passed over, if anything is."""
+    if not others:
+        return
+    names = ", ".join(str(path.relative_to(folder)) for path in others[:_MOST_NAMES])
+    more = len(others) - _MOST_NAMES
+    print(
+        f"note: {folder}: passed over, no recordings by their names: {names}"
+        + (f" and {more} more" if more > 0 else ""),
+        file=sys.stderr,
+    )
 
 
 def _is_file(path: Path) -> bool:

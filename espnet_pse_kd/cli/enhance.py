@@ -3,81 +3,88 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from espnet_pse_kd.cli.batch import Job, names_one, plan
-from espnet_pse_kd.cli.sound import (
-    SoundInput,
-    identities,
-    open_sound,
-    output_format,
-    refuse_inputs,
-    write_sound,
-)
+from espnet_pse_kd.cli.batch_progress import BatchProgress
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
+from espnet_pse_kd.cli.presence_report import write_report
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
     load_enhancer,
     load_profile,
     voice_files,
+    voice_name,
 )
+from espnet_pse_kd.cli.watch import watch
+from espnet_pse_kd.cli.worker import Options, Worker, keep, tell_kept
 from espnet_pse_kd.errors import UserError, named_files
-from espnet_pse_kd.runtime.meter import ABSENT_SHARE, Presence
+from espnet_pse_kd.files import sweep, write_target
 from espnet_pse_kd.runtime.steering import (
     DEPTH_DB,
+    NORMAL,
     PROTECTION_DB,
     REACH_SECONDS,
+    Strength,
 )
-from espnet_pse_kd.utils.progress import progress
-
-if TYPE_CHECKING:
-    from espnet_pse_kd.enhancer import PersonalizedEnhancer
-    from espnet_pse_kd.runtime.profile import Profile
-    from espnet_pse_kd.runtime.recording import RecordingEnhancer
+from espnet_pse_kd.sound.reading import PIPE, length_of
 
 DESCRIPTION = (
     "Keep the enrolled voice in recordings and remove everything else. Rate, length, "
-    "channels and sample format stay as they are. Of several recordings, those whose "
-    "result exists are passed over, so that the same command goes on where it was "
-    "interrupted."
+    "channels, sample format and tags stay as they are; of a video, the picture. "
+    "Without --output, meeting.m4a becomes meeting_VOICE.m4a beside it. Of several "
+    "recordings, those whose result exists are passed over, so that the same command "
+    "goes on where it was interrupted."
 )
+
+STRENGTHS = {
+    "light": (12.0, NORMAL),
+    "normal": (None, NORMAL),
+    "strong": (None, Strength(protection_db=20.0, depth_db=60.0)),
+}
+"""Attenuation limit in dB and what looking ahead may do, by words."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="recordings, folders, glob patterns")
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="recordings, folders, glob patterns; - is standard input",
+    )
     add_voice_arguments(parser)
     add(
         "-o",
         "--output",
         type=Path,
-        required=True,
-        help="file for one recording, folder for several",
+        help="file for one recording, folder for several, - for standard output; "
+        "default: NAME_VOICE.EXT beside each recording",
+    )
+    _add_strength(parser)
+    add(
+        "--band",
+        choices=("keep", "drop"),
+        default="keep",
+        help="what lies above 8 kHz, where the network hears nothing: keep it with the "
+        "gain of the band below, or drop it; default: keep",
     )
     add(
-        "--attenuation-limit",
-        type=decibel,
-        metavar="DB",
-        help="turn nothing down by more than this; default: no limit",
+        "--keep-noise",
+        action="store_true",
+        help="remove other voices only: what the network removed is put back wherever "
+        "the personal VAD hears no other voice in it; noise beneath others goes with "
+        "them",
     )
     add(
         "--per-channel",
         action="store_true",
-        help="enhance each channel by itself; default: their mean, written to all",
-    )
-    add(
-        "--report",
-        action="store_true",
-        help="tell in how much of the time the enrolled voice speaks",
+        help="enhance each channel by itself; default: one gain for all of them",
     )
     add(
         "--look-ahead",
@@ -87,8 +94,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"what is {REACH_SECONDS:.0f} s away from it by {DEPTH_DB:.0f} dB more; "
         "default: if the model has a personal VAD",
     )
-    add("--force", action="store_true", help="replace results that exist")
+    _add_batch(parser)
     add_model_arguments(parser)
+
+
+def _add_strength(parser: argparse.ArgumentParser) -> None:
+    strength = parser.add_mutually_exclusive_group()
+    strong = STRENGTHS["strong"][1]
+    strength.add_argument(
+        "--strength",
+        choices=STRENGTHS,
+        default="normal",
+        help=f"light: turn nothing down by more than {STRENGTHS['light'][0]:.0f} dB; "
+        f"strong: {strong.protection_db:.0f} dB instead of {PROTECTION_DB:.0f} where "
+        f"the voice is heard, {strong.depth_db:.0f} instead of {DEPTH_DB:.0f} where it "
+        "is absent; default: normal",
+    )
+    strength.add_argument(
+        "--attenuation-limit",
+        type=decibel,
+        metavar="DB",
+        help="turn nothing down by more than this; default: no limit",
+    )
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--report",
+        action="store_true",
+        help="tell in how much of the time the enrolled voice speaks",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write who speaks when, and how sure that is; - is standard output",
+    )
+    add(
+        "--watch",
+        action="store_true",
+        help="FILE is a folder: enhance what is put into it, as soon as it is there in "
+        "whole, until Ctrl-C",
+    )
+    add(
+        "--jobs",
+        type=jobs_number,
+        default=1,
+        metavar="N",
+        help="recordings that are enhanced at the same time, of several; default: 1",
+    )
+    add("--force", action="store_true", help="replace results that exist")
 
 
 def decibel(text: str) -> float:
@@ -102,28 +158,120 @@ def decibel(text: str) -> float:
     return value
 
 
+def jobs_number(text: str) -> int:
+    """Parse a number of processes; the type of ``--jobs``."""
+    if not (text.isdecimal() and 1 <= int(text) <= 256):
+        raise argparse.ArgumentTypeError(f"{text!r}; give 1 to 256")
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> None:
     """Run the subcommand; a bad file does not keep the others from being enhanced.
 
     Raises:
         UserError: the command cannot start, or some file could not be enhanced.
     """
-    jobs = plan(args.files, args.output)
+    _check(args)
+    options = _options(args)
+    jobs = [] if args.watch else plan(args.files, args.output, options.voice)
+    _check_report(args, jobs)
     enhancer = load_enhancer(args)
-    options = Options(
-        args.attenuation_limit,
+    profile = load_profile(args, enhancer)
+    progress = BatchProgress(sum(length_of(job.source) for job in jobs), len(jobs))
+    inputs = [*(job.source for job in jobs), *voice_files(args)]
+    worker = Worker(enhancer, profile, options, inputs, progress)
+    worker.check()
+    for folder in {job.output.parent for job in jobs if job.output != PIPE}:
+        sweep(folder)
+    if args.watch:
+        watch(Path(args.files[0]), args.output, options.voice, worker)
+    elif names_one(args.files):
+        _finish(args, [worker.enhance(jobs[0]).entry])
+    elif args.jobs > 1:
+        from espnet_pse_kd.cli.parallel import enhance_parallel
+
+        starter = (args.model, args.threads, profile, options, inputs)
+        done = enhance_parallel(jobs, worker, starter, args.jobs, progress)
+        _conclude(args, jobs, *done)
+    else:
+        _conclude(args, jobs, *enhance_all(jobs, worker, progress))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse words that contradict each other."""
+    if args.watch and len(args.files) > 1:
+        raise UserError(f"--watch: {len(args.files)} words; give one folder")
+    if args.output == PIPE and args.json == PIPE:
+        raise UserError("--json -: standard output is the sound; give a file")
+    if args.output == PIPE and not names_one(args.files):
+        raise UserError("-o -: standard output takes one recording; give a folder")
+    if args.watch and args.json:
+        raise UserError("--json: --watch never ends; report on recordings instead")
+
+
+def _check_report(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Refuse a report that would replace something, before the long work starts."""
+    if args.json in (None, PIPE):
+        return
+    read = [*(job.source for job in jobs), *voice_files(args)]
+    refuse_inputs(args.json, identities(read), "--json")
+    write_target(args.json)
+    if args.json.exists() and not args.force:
+        raise UserError(f"{args.json}: exists; give --force, or another --json")
+
+
+def _options(args: argparse.Namespace) -> Options:
+    limit, strength = STRENGTHS[args.strength]
+    if args.attenuation_limit is not None:
+        limit = args.attenuation_limit
+    return Options(
+        limit,
         args.per_channel,
         args.report,
         args.force,
         args.look_ahead,
+        strength,
+        args.band == "keep",
+        args.keep_noise,
+        listen=args.json is not None,
+        voice=voice_name(args),
     )
-    inputs = [*(job.source for job in jobs), *voice_files(args)]
-    worker = Worker(enhancer, load_profile(args, enhancer), options, inputs)
-    worker.check()
-    if names_one(args.files):
-        worker.enhance(jobs[0])
-        return
-    failed = worker.enhance_all(jobs)
+
+
+def enhance_all(
+    jobs: Sequence[Job], worker: Worker, progress: BatchProgress
+) -> tuple[list[Job], list[dict[str, Any]]]:
+    """Enhance all files but those that an earlier run has finished.
+
+    Returns:
+        What failed, errors being reported as they occur; and what the report says.
+    """
+    failed, entries, kept = [], [], 0
+    for job in jobs:
+        progress.begin()
+        if worker.finished(job):
+            kept += 1
+            keep(job, progress)
+            continue
+        try:
+            with named_files():
+                entries.append(worker.enhance(job).entry)
+        except UserError as error:
+            progress.clear()
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(job)
+    progress.clear()
+    tell_kept(kept, len(jobs))
+    return failed, entries
+
+
+def _conclude(
+    args: argparse.Namespace,
+    jobs: Sequence[Job],
+    failed: Sequence[Job],
+    entries: Sequence[dict[str, Any]],
+) -> None:
+    _finish(args, entries)
     if failed:
         names = ", ".join(str(job.source) for job in failed)
         raise UserError(
@@ -131,182 +279,6 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
-class Options(NamedTuple):
-    """How to enhance.
-
-    Attributes:
-        attenuation_limit: how far anything may be turned down in dB; None: no limit.
-        per_channel: enhance each channel by itself, not their mean.
-        report: tell in how much of the time the voice speaks.
-        force: replace files that exist.
-        look_ahead: let the personal VAD hear the recording first; None: if there is
-            one.
-    """
-
-    attenuation_limit: float | None = None
-    per_channel: bool = False
-    report: bool = False
-    force: bool = False
-    look_ahead: bool | None = None
-
-
-class Worker:
-    """Enhances one file after another with the same model, voice and options.
-
-    Args:
-        enhancer: the model.
-        profile: the voice.
-        options: how.
-        inputs: files that are never replaced, besides the one that is enhanced.
-    """
-
-    def __init__(
-        self,
-        enhancer: PersonalizedEnhancer,
-        profile: Profile,
-        options: Options,
-        inputs: Iterable[Path] = (),
-    ) -> None:
-        self._enhancer, self._profile, self._options = enhancer, profile, options
-        self._originals = identities(inputs)
-
-    def check(self) -> None:
-        """See, before any file, whether there is a personal VAD where it is needed.
-
-        Raises:
-            UserError: it is asked for, and the model has none.
-        """
-        if self._options.report or self._looks_ahead:
-            _ = self._enhancer.personal_vad
-
-    def enhance_all(self, jobs: Sequence[Job]) -> list[Job]:
-        """Enhance all files but those that an earlier run has finished.
-
-        Returns:
-            What failed; errors are reported as they occur.
-        """
-        failed, kept = [], 0
-        for number, job in enumerate(jobs, 1):
-            if self._finished(job):
-                print(f"{job.output}: exists, kept")
-                kept += 1
-                continue
-            print(f"[{number}/{len(jobs)}] {job.source}", file=sys.stderr)
-            try:
-                with named_files():
-                    self.enhance(job)
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                failed.append(job)
-        if kept:
-            print(f"{kept} of {len(jobs)} results existed; --force replaces them")
-        return failed
-
-    def _finished(self, job: Job) -> bool:
-        """Whether the result is there already, and is to stay."""
-        there = os.path.isfile(job.output) and not self._originals & identities(
-            [job.output]
-        )
-        return there and not self._options.force
-
-    def enhance(self, job: Job) -> list[Presence]:
-        """Enhance one file, block by block.
-
-        Returns:
-            What the personal VAD heard in every channel that is enhanced, if asked.
-
-        Raises:
-            UserError: it cannot be read, or the output is an input, exists or cannot
-                be written.
-        """
-        refuse_inputs(job.output, self._originals | identities([job.source]))
-        start = time.monotonic()
-        with open_sound(job.source) as sound:
-            if os.path.exists(job.output) and not self._options.force:
-                raise UserError(
-                    f"{job.output}: exists; give --force, or another --output"
-                )
-            form = output_format(sound.format, job.source, job.output)
-            self._note_channels(sound)
-            recording = self._enhancer.recording(
-                self._profile,
-                sound.format.rate,
-                sound.format.channels,
-                self._options.per_channel,
-                self._options.attenuation_limit,
-            )
-            heard = self._heard(sound, recording)
-            if self._looks_ahead and not recording.steer(heard):
-                self._warn_of_absence(job)
-            with write_sound(job.output, form) as write:
-                for block in recording.enhance(_blocks(sound, "seconds")):
-                    write(block)
-        spent = time.monotonic() - start
-        print(f"{job.output}: {sound.seconds:.1f} s in {spent:.1f} s")
-        if self._options.report:
-            report(str(job.source), heard)
-        return heard
-
-    def _note_channels(self, sound: SoundInput) -> None:
-        if sound.format.channels > 1 and not self._options.per_channel:
-            print(
-                f"note: {sound.path}: {sound.format.channels} channels, mixed down; "
-                "--per-channel keeps them apart",
-                file=sys.stderr,
-            )
-
-    @cached_property
-    def _looks_ahead(self) -> bool:
-        """Whether the personal VAD steers.
-
-        Raises:
-            UserError: the user wants it, and the model has none.
-        """
-        wanted = self._options.look_ahead
-        if wanted is False:
-            return False
-        try:
-            return bool(self._enhancer.personal_vad)
-        except UserError as error:
-            if wanted:
-                raise
-            print(f"note: no look-ahead: {error}", file=sys.stderr)
-            return False
-
-    def _heard(self, sound: SoundInput, recording: RecordingEnhancer) -> list[Presence]:
-        """What the personal VAD hears, where it is asked."""
-        if not (self._looks_ahead or self._options.report):
-            return []
-        return recording.hear(self._enhancer.personal_vad, _blocks(sound, "voice"))
-
-    def _warn_of_absence(self, job: Job) -> None:
-        limit = self._options.attenuation_limit
-        depth = DEPTH_DB if limit is None else min(DEPTH_DB, limit)
-        print(
-            f"warning: {job.source}: the enrolled voice is heard nowhere; "
-            f"all is turned down by {depth:g} dB; is it the right "
-            "profile? --no-look-ahead leaves the decision to the network",
-            file=sys.stderr,
-        )
-
-
-def _blocks(sound: SoundInput, label: str) -> Iterator[np.ndarray]:
-    """The blocks (n, channels) of a recording, with progress."""
-    count = -(-sound.frames // sound.format.rate)
-    return progress(sound.blocks(), count, f"{sound.path.name}, {label}")
-
-
-def report(name: str, heard: Sequence[Presence]) -> None:
-    """Print the shares of the voices; warn where the enrolled one seems absent."""
-    own = np.mean([one.own_share for one in heard])
-    others = np.mean([one.other_share for one in heard])
-    print(
-        f"{name}: enrolled voice in {100 * own:.0f} % of the time, other voices "
-        f"alone in {100 * others:.0f} %"
-    )
-    if own < ABSENT_SHARE:
-        print(
-            f"warning: {name}: the enrolled voice seems absent; is it the right "
-            "profile?",
-            file=sys.stderr,
-        )
+def _finish(args: argparse.Namespace, entries: Sequence[dict[str, Any]]) -> None:
+    if args.json is not None:
+        write_report(args.json, [one for one in entries if one], args.force)

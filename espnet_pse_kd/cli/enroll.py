@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from espnet_pse_kd.cli.sound import identities, refuse_inputs
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     enroll,
@@ -14,6 +14,7 @@ from espnet_pse_kd.cli.voice import (
     segment,
 )
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import write_target
 
 DESCRIPTION = (
     "Make a profile of a voice from recordings in which nobody else speaks. Half a "
@@ -49,13 +50,20 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"--segment: {len(args.files)} files; cut a part out of a single file"
         )
+    write_target(args.output)
     refuse_inputs(args.output, identities(args.files))
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output}: exists; give --force, or another --output")
     clips = [read_clip(path, args.segment) for path in args.files]
-    profile = enroll(load_enhancer(args), clips)
+    enhancer = load_enhancer(args)
+    refuse_inputs(args.output, identities(enhancer.files))
+    profile = enroll(enhancer, clips)
     try:
-        profile.save(args.output)
+        profile.save(args.output, replace=args.force)
+    except FileExistsError:
+        raise UserError(
+            f"{args.output}: another run has just written it; kept"
+        ) from None
     except OSError as error:
         raise UserError(
             f"{args.output}: cannot be written ({error.strerror}); free disk space, or "

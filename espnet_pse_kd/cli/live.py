@@ -16,8 +16,8 @@ import numpy as np
 from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
 from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
+from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.signals import stopped_once
-from espnet_pse_kd.cli.sound import Format, identities, refuse_inputs, write_sound
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
@@ -26,7 +26,10 @@ from espnet_pse_kd.cli.voice import (
     voice_files,
 )
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.files import write_target
 from espnet_pse_kd.runtime.stream import EnhancerStream
+from espnet_pse_kd.sound.formats import Format
+from espnet_pse_kd.sound.writing import write_sound
 
 DESCRIPTION = (
     "Keep the enrolled voice in what the microphone hears, while you speak. To be "
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
             recorded until then is kept.
     """
     if args.record is not None:
+        write_target(args.record)
         refuse_inputs(args.record, identities(voice_files(args)), "--record")
         if args.record.exists() and not args.force:
             raise UserError(f"{args.record}: exists; give --force, or another --record")

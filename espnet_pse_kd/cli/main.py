@@ -69,6 +69,8 @@ def get_parser(command: str | None = None) -> Parser:
 @one_line
 def _run(argv: Sequence[str]) -> None:
     words = [_hyphenated(word) for word in argv]
+    if broken := next((word for word in words if "\0" in word), None):
+        raise UserError(f"{broken!r}: holds a NUL, which no path has; correct it")
     command = next((word for word in words if word in COMMANDS), None)
     with named_files():
         args = get_parser(command).parse_args(words)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import Job
-from espnet_pse_kd.cli.enhance import Options, Worker
 from espnet_pse_kd.cli.pictures import before_and_after
-from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.cli.voice import enroll, read_clip
+from espnet_pse_kd.cli.worker import Options, Worker
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.enrolment_quality import measure, shortcomings
 from espnet_pse_kd.runtime.meter import ABSENT_SHARE
+from espnet_pse_kd.sound.reading import open_sound, read_mono
+from espnet_pse_kd.sound.writing import result_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,13 +68,13 @@ def enhance(
     clip = read_clip(Path(voice))
     profile = enroll(enhancer, [clip])
     source = Path(recording)
-    after = folder / f"{source.stem}_enhanced{source.suffix}"
+    after = folder / f"{source.stem}_enhanced{result_suffix(source.suffix)}"
     vad = _personal_vad(enhancer)
     options = Options(
         limit, report=bool(vad), force=True, look_ahead=look_ahead and bool(vad)
     )
     worker = Worker(enhancer, profile, options)
-    heard = worker.enhance(Job(source, after))
+    heard = worker.enhance(Job(source, after)).heard
     lines = [
         f"**Voice:** {measure(clip.wave)}.",
         *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),

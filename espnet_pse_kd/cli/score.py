@@ -12,8 +12,8 @@ import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.batch import recordings
-from espnet_pse_kd.cli.sound import read_mono
 from espnet_pse_kd.errors import UserError, how_to_install
+from espnet_pse_kd.sound.reading import read_mono
 from espnet_pse_kd.utils.progress import progress
 
 DESCRIPTION = (

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import soxr
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.cli.sound import open_sound, read_mono
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.channels import Downmix
 from espnet_pse_kd.runtime.enrolment_quality import (
     Recording,
     brevity,
@@ -23,6 +24,7 @@ from espnet_pse_kd.runtime.enrolment_quality import (
     refuse_unfit,
 )
 from espnet_pse_kd.runtime.onnxfile import check_threads
+from espnet_pse_kd.sound.reading import SoundInput, open_sound
 
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
@@ -88,13 +90,21 @@ def read_clip(path: Path, bounds: tuple[float, float] | None = None) -> Clip:
                 f"{path}: {end - begin:.0f} s; choose up to {LONGEST:.0f} s of the "
                 "voice alone with --segment"
             )
-        channels = sound.format.channels
-    if channels > 1:
-        print(f"note: {path}: {channels} channels, mixed down", file=sys.stderr)
-    wave = read_mono(path, SAMPLE_RATE, (begin, end))
+        wave = _mixed(sound, (begin, end))
     if measure(wave).speech == 0.0:
         refuse_unfit(measure(wave), str(path))
     return Clip(path, wave)
+
+
+def _mixed(sound: SoundInput, bounds: tuple[float, float]) -> np.ndarray:
+    """A part of a recording as one channel at 16 kHz, float32 (N,)."""
+    rate, channels = sound.format.rate, sound.format.channels
+    if channels > 1:
+        print(f"note: {sound.path}: {channels} channels, mixed down", file=sys.stderr)
+    mix = Downmix(rate, channels)
+    # A part may be shorter than a sample, so that there is no block.
+    parts = [mix.process(block) for block in sound.blocks(*bounds)] + [mix.flush()]
+    return soxr.resample(np.concatenate(parts), rate, SAMPLE_RATE)
 
 
 def enroll(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> Profile:
@@ -208,6 +218,11 @@ def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
 def voice_files(args: argparse.Namespace) -> list[Path]:
     """The files that ``--profile`` or ``--enroll`` name."""
     return args.enroll if args.profile is None else [args.profile]
+
+
+def voice_name(args: argparse.Namespace) -> str:
+    """What to call the voice: the name of its profile, or of its first recording."""
+    return voice_files(args)[0].stem
 
 
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:

@@ -18,19 +18,21 @@ class Presence(NamedTuple):
 
     Attributes:
         posterior: float32 (T,), that the enrolled voice speaks, every hop.
+        others: float32 (T,), that only others speak.
         hop_seconds: time between the centres of its frames.
         own_share: share of the time in which the enrolled voice speaks.
         other_share: share of the time in which others speak alone.
     """
 
     posterior: np.ndarray
+    others: np.ndarray
     hop_seconds: float
     own_share: float
     other_share: float
 
 
 class PresenceMeter:
-    """Hears one channel with the personal VAD; keeps 400 bytes per second of it.
+    """Hears one channel with the personal VAD; keeps 800 bytes per second of it.
 
     Args:
         personal_vad: the network.
@@ -43,6 +45,7 @@ class PresenceMeter:
     ) -> None:
         self._stream = personal_vad.stream(profile.vector, rate)
         self._classes = personal_vad.classes
+        self._speech = [self._classes.index(name) for name in ("tss", "ntss")]
         self._counts = np.zeros(len(self._classes), int)
         self._track: list[np.ndarray] = []
         self._hop_seconds = personal_vad.hop / personal_vad.sample_rate
@@ -55,11 +58,12 @@ class PresenceMeter:
         """End the recording."""
         self._keep(self._stream.finish())
         shares = self._counts / max(self._counts.sum(), 1)
-        own, others = (float(shares[self._classes.index(n)]) for n in ("tss", "ntss"))
-        return Presence(np.concatenate(self._track), self._hop_seconds, own, others)
+        own, others = (float(share) for share in shares[self._speech])
+        posteriors = np.concatenate(self._track)
+        tracks = posteriors[:, 0], posteriors[:, 1]
+        return Presence(*tracks, self._hop_seconds, own, others)
 
     def _keep(self, posteriors: np.ndarray) -> None:
-        own = self._classes.index("tss")
-        self._track.append(posteriors[:, own].copy())  # a view would keep all classes
+        self._track.append(posteriors[:, self._speech])
         heard = np.bincount(posteriors.argmax(1), minlength=len(self._counts))
         self._counts += heard

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_pse_kd.errors import UserError, how_to_install
+from espnet_pse_kd.files import read_limited
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -24,6 +25,7 @@ PRODUCER = "espnet_pse_kd"
 MOST_THREADS = 1024
 """More bring nothing, and onnxruntime takes no number that a C int cannot hold."""
 
+_LARGEST = 1 << 30  # bytes; the networks here have some millions
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 _OPSET_IMPORT, _METADATA_PROPS = 8, 14  # fields of onnx.ModelProto
 _CHECKSUM = "sha256"
@@ -87,7 +89,7 @@ def check_threads(threads: int, name: str) -> None:
     Raises:
         UserError: it is not within 1 and `MOST_THREADS`.
     """
-    if not 1 <= threads <= MOST_THREADS:
+    if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
         raise UserError(f"{name} {threads}; give 1 to {MOST_THREADS}")
 
 
@@ -120,7 +122,7 @@ def read_model_file(path: str | Path, kind: str) -> ModelFile:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_limited(path, _LARGEST, "give a model that pse-kd export wrote")
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror or error}; give a model that pse-kd export wrote"

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from espnet_pse_kd.errors import UserError, how_to_install
-from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.files import atomic_open, read_limited
 
 FORMAT_VERSION = 1
 """Version of the file that this package writes."""
 
+_LARGEST = 1_000_000  # bytes; a profile has a few thousand
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -80,14 +81,22 @@ class Profile:
                 "voice again with this model"
             )
 
-    def save(self, path: str | Path) -> None:
-        """Write the profile; a file that stands there is replaced in one move."""
+    def save(self, path: str | Path, replace: bool = True) -> None:
+        """Write the profile, in one move.
+
+        Args:
+            path: of the file.
+            replace: replace one that is there.
+
+        Raises:
+            FileExistsError: there is one, and ``replace`` is false.
+        """
         fields = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
         data = self.vector.astype("<f4").tobytes()
         fields["vector"] = base64.b64encode(data).decode()
-        with atomic_open(path) as file:
+        with atomic_open(path, replace=replace) as file:
             json.dump(fields, file, indent=1)
             file.write("\n")
 
@@ -99,6 +108,8 @@ class Profile:
             UserError: the file is missing, truncated or no profile, has a newer
                 version, or its vector is no unit vector of finite numbers.
         """
+        if not isinstance(path, str | Path):
+            raise UserError(f"path: {path!r:.60}; give the path of a profile")
         fields = _read_json(Path(path))
         version = fields.get("format_version")
         if not isinstance(version, int):
@@ -122,11 +133,13 @@ class Profile:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read_limited(path, _LARGEST, "make one with pse-kd enroll"))
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror or error}; make a profile with pse-kd enroll"
         ) from None
+    except UserError:
+        raise
     except (ValueError, RecursionError):  # nested deeper than Python reads
         raise UserError(
             f"{path}: truncated, or no profile; make one with pse-kd enroll"

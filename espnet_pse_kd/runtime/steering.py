@@ -32,9 +32,9 @@ class Steering(NamedTuple):
     """What the personal VAD does to an enhanced recording.
 
     Attributes:
-        gain: float32 (T,), of the output: 1 near the voice, ``-DEPTH_DB`` elsewhere.
+        gain: float32 (T,), of the output: 1 near the voice, ``-depth_db`` elsewhere.
         floor: float32 (T,), amplitude of the recording itself that is kept:
-            ``-PROTECTION_DB`` where the voice is heard and 0.25 s around, 0 elsewhere.
+            ``-protection_db`` where the voice is heard and 0.25 s around, 0 elsewhere.
         hop_seconds: time between frames.
     """
 
@@ -61,24 +61,43 @@ class Steering(NamedTuple):
         return gain, floor
 
 
-def steer(posterior: np.ndarray, hop_seconds: float) -> Steering:
+class Strength(NamedTuple):
+    """How far what was heard lets the network and the gain go.
+
+    Attributes:
+        protection_db: where the voice is heard, nothing is turned down by more.
+        depth_db: how far its absences are turned down.
+    """
+
+    protection_db: float = PROTECTION_DB
+    depth_db: float = DEPTH_DB
+
+
+NORMAL = Strength()
+"""What the constants of this module say."""
+
+
+def steer(
+    posterior: np.ndarray, hop_seconds: float, strength: Strength = NORMAL
+) -> Steering:
     """What to do, given when the voice is heard.
 
     Args:
         posterior: (T,) of target speech.
         hop_seconds: time between frames.
+        strength: how far.
     """
-    heard = _mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
-    near = _mean(heard, 2 * round(REACH_SECONDS / hop_seconds) + 1) > 0
+    heard = moving_mean(posterior, round(SMOOTHING_SECONDS / hop_seconds)) > THRESHOLD
+    near = moving_mean(heard, 2 * round(REACH_SECONDS / hop_seconds) + 1) > 0
     fade = 2 * round(_FADE_SECONDS / hop_seconds) + 1
-    gain = _mean(np.where(near, 1.0, 10 ** (-DEPTH_DB / 20)), fade)
+    gain = moving_mean(np.where(near, 1.0, 10 ** (-strength.depth_db / 20)), fade)
     # Widened by the fade, so that a short word is protected to its ends.
-    around = _mean(heard, fade) > 0
-    floor = 10 ** (-PROTECTION_DB / 20) * _mean(around, fade)
+    around = moving_mean(heard, fade) > 0
+    floor = 10 ** (-strength.protection_db / 20) * moving_mean(around, fade)
     return Steering(gain.astype(np.float32), floor.astype(np.float32), hop_seconds)
 
 
-def _mean(values: np.ndarray, width: int) -> np.ndarray:
+def moving_mean(values: np.ndarray, width: int) -> np.ndarray:
     """Mean over ``width`` frames around each; beyond the ends, the end's value."""
     width = max(1, width)
     before = width // 2

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
+from espnet_pse_kd.audio import check_rate
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.features import LOUDEST
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -79,10 +80,9 @@ class EnhancerStream:
         attenuation_limit_db: float | None = None,
         steering: Steering | None = None,
     ) -> None:
-        if not sample_rate > 0:
-            raise UserError(f"sample_rate: {sample_rate}; give a rate in Hz above 0")
+        check_rate(sample_rate, "sample_rate")
         self.model, self.sample_rate = model, sample_rate
-        self._speaker = _speaker_vector(model, profile)
+        self._speaker = speaker_vector(model, profile)
         self._resamplers: tuple[soxr.ResampleStream, soxr.ResampleStream] | None = None
         if sample_rate != model.sample_rate:
             self._resamplers = (
@@ -265,11 +265,19 @@ def _held_back(resampler: soxr.ResampleStream, rate_in: int, rate_out: int) -> f
     return most
 
 
-def _speaker_vector(model: StreamingModel, profile: Profile | np.ndarray) -> np.ndarray:
-    """The float32 (D,) vector, checked against the model."""
+def speaker_vector(model: StreamingModel, profile: Profile | np.ndarray) -> np.ndarray:
+    """The float32 (D,) vector of a voice, checked against the model.
+
+    Raises:
+        UserError: it is neither a profile nor a vector, or of another encoder.
+    """
     if isinstance(profile, Profile):
         profile.check_encoder(model.speaker_encoder, model.speaker_dim)
         return profile.vector
+    if not isinstance(profile, np.ndarray):
+        raise UserError(
+            f"profile: {profile!r:.60}; pass a Profile (Profile.load reads one)"
+        )
     vector = np.asarray(profile, np.float32)
     if vector.shape != (model.speaker_dim,) or not np.isfinite(vector).all():
         raise UserError(
