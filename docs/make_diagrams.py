@@ -124,11 +124,11 @@ RECORDING = Diagram(
         Box(MIDDLE, 10, "fit to enrol?", "runtime.enrolment_quality.measure"),
         Box(RIGHT, 10, "speaker vector", "runtime.speaker_encoder.OnnxSpeakerEncoder"),
         Box(RIGHT, 132, "me.profile", "runtime.profile.Profile"),
-        Box(LEFT, 132, "meeting.wav", "cli.sound.SoundInput"),
+        Box(LEFT, 132, "meeting.wav", "sound.reading.SoundInput"),
         Box(MIDDLE, 132, "hear where the voice is", "runtime.meter.PresenceMeter"),
         Box(MIDDLE, 226, "decide what to protect", "runtime.steering.steer"),
         Box(MIDDLE, 320, "enhance hop by hop", "runtime.stream.EnhancerStream"),
-        Box(RIGHT, 320, "meeting_me.wav", "cli.sound.write_sound"),
+        Box(RIGHT, 320, "meeting_me.wav", "sound.writing.write_sound"),
     ),
     arrows=(
         Arrow(((244, 39), (356, 39)), "samples", (300, 32)),

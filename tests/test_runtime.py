@@ -85,7 +85,7 @@ import numpy as np
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
-from espnet_pse_kd.runtime.speaker import OnnxSpeakerEncoder
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.runtime.stream import EnhancerStream
 student, encoder, pvad = sys.argv[1:]
 wave = np.random.default_rng(0).normal(0, 0.1, 16000)
@@ -510,7 +510,7 @@ def test_many_windows_are_those_of_few(
 ) -> None:
     wave = voice(4.0, 130).numpy()
     expected = encoder.windows(wave)
-    monkeypatch.setattr("espnet_pse_kd.runtime.speaker._CHUNK", 3)
+    monkeypatch.setattr("espnet_pse_kd.runtime.speaker_encoder._CHUNK", 3)
     np.testing.assert_allclose(encoder.windows(wave), expected, atol=1e-6)
     with pytest.raises(ValueError, match="multiple of 160"):
         encoder.windows(wave, hop=1000)

@@ -17,6 +17,7 @@ from espnet_pse_kd.metrics.intrusive import score_signals
 from espnet_pse_kd.recipe.teacher_scoring import Utterance, score_teacher
 from espnet_pse_kd.report import (
     asr_scoring,
+    score_jobs,
     scoring,
     similarity,
     trials,
@@ -81,7 +82,7 @@ def write_outputs(root, scenario, make):
     exp = root / "exp" / EXPERIMENT / f"enhanced_test_{scenario}"
     table = {}
     for trial in load_trials(root / "dump" / "raw" / f"test_{scenario}"):
-        signals = scoring.load_signals(trial)
+        signals = score_jobs.load_signals(trial)
         path = exp / f"{trial.uid}.wav"
         write_audio(path, make(signals), subtype="FLOAT")
         table[trial.uid] = str(path)
@@ -176,7 +177,7 @@ def test_the_record_of_the_current_folder_is_left_alone(run, root):
 
 def test_a_finished_set_is_not_scored_again(run, monkeypatch):
     before = run()
-    monkeypatch.setattr(scoring, "_score_job", lambda job: pytest.fail("scored again"))
+    monkeypatch.setattr(scoring, "score_job", lambda job: pytest.fail("scored again"))
     assert run() == before
 
 
@@ -184,7 +185,7 @@ def test_an_interrupted_set_goes_on(run, root, monkeypatch):
     whole = run()
     folder = root / "exp" / EXPERIMENT / "enhanced_test_ts2"
     (folder / "scores.csv").unlink()
-    score_job, calls = scoring._score_job, []
+    score_job, calls = scoring.score_job, []
 
     def dies_at_the_second(job):
         calls.append(job.trial.uid)
@@ -192,7 +193,7 @@ def test_an_interrupted_set_goes_on(run, root, monkeypatch):
             raise KeyboardInterrupt
         return score_job(job)
 
-    monkeypatch.setattr(scoring, "_score_job", dies_at_the_second)
+    monkeypatch.setattr(scoring, "score_job", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run()
     partial = folder / ".scores.partial.jsonl"
@@ -207,7 +208,7 @@ def test_shares_score_apart_and_the_whole_gathers(run, root, monkeypatch):
     for path in (root / "exp").rglob("*scores*"):
         path.unlink()
     seen = []
-    monkeypatch.setattr(scoring, "score_signals", _recording(seen))
+    monkeypatch.setattr(score_jobs, "score_signals", _recording(seen))
     for job in (2, 1):
         score.main(["--dnsmos_trials", "0", "--nj", "1", "--share", f"{job}/2"])
         assert not (root / "exp" / "scores.csv").exists()
@@ -394,7 +395,7 @@ def test_likeness_of_voices_joins_finished_scores(run, root, monkeypatch):
     EnrolmentVectors(names, speakers, names, vectors).save(
         root / "dump/enroll/test/vectors.npz"
     )
-    monkeypatch.setattr(scoring, "_score_job", lambda job: pytest.fail("scored again"))
+    monkeypatch.setattr(scoring, "score_job", lambda job: pytest.fail("scored again"))
     rows = run()
     # Centred on the three speakers' mean (0.6, 0.4): (0.4, -0.4), (0.2, -0.2).
     assert number(rows["s", "ts2_00"], "voice_similarity") == pytest.approx(1.0)

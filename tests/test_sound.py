@@ -310,7 +310,7 @@ def test_ffmpeg_writes_what_it_read(name: str, speech: Path, tmp_path: Path) -> 
     [given], [made] = streams(source), streams(output)
     for field in ("codec_name", "sample_rate", "channels"):
         assert made[field] == given[field]
-    assert abs(len(before) - len(after)) < 2048 * given["channels"]
+    assert abs(len(before) - len(after)) <= 4096 * given["channels"]
     length = min(len(before), len(after))
     error = after[:length] - 0.5 * before[:length]
     assert np.std(error) < 0.2 * np.std(0.5 * before)
@@ -350,7 +350,7 @@ def test_sound_and_picture_stay_in_step(offset: float, tmp_path: Path) -> None:
         wave = convert(path, tmp_path / "c.wav", "-af", "aresample=async=1:first_pts=0")
         samples, _ = soundfile.read(wave)
         loud = np.flatnonzero(np.abs(samples) > 0.2)[0] / 48000
-        assert loud == pytest.approx(2.0 + offset, abs=0.01)
+        assert loud == pytest.approx(2.0 + offset, abs=0.025)  # a frame of AAC
 
 
 @needs_ffmpeg

@@ -110,6 +110,11 @@ def _on_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
+        if not path.parent.is_dir():
+            raise UserError(
+                f"{path}: cannot be written, {path.parent} is a file; "
+                "give another folder"
+            ) from None
         raise UserError(f"{path}: another run has just written it; kept") from None
     except OSError as error:
         raise UserError(
