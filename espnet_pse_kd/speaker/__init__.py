@@ -29,7 +29,7 @@ __all__ = [
 _OFFLINE = ("espnet_pse_kd.speaker.ge2e", "GE2E")
 OFFLINE_NAMES = ("ge2e", "ge2e_robust")
 """Encoders inside the package."""
-_ESPNET = ("espnet_pse_kd.espnet.speaker", "ESPnetSpeakerEncoder")
+_ESPNET = ("espnet_pse_kd.espnet.speaker_model", "ESPnetSpeakerEncoder")
 
 
 def load_speaker_encoder(name_or_path: str = "ge2e") -> SpeakerEncoder:
