@@ -182,9 +182,9 @@ def test_noise_is_put_back_where_nobody_else_speaks(rate: int, known: bool) -> N
 
     assert len(found[0]) == len(signal)
     part(0.0, 1.8, 1.0)
-    part(2.05, 3.9, 0.1)  # the fade at its start lasts 40 ms
+    part(2.05, 3.92, 0.1)
     part(4.2, 4.8, 1.0)
-    part(5.05, 5.9, 0.1 if known else 1.0)
+    part(5.05, 5.92, 0.1 if known else 1.0)
     part(6.2, 7.9, 1.0)
 
 

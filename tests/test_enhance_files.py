@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from cli_fixture import Capture, error_of, me, no_traces, pse_kd, write
+from cli_fixture import Capture, error_of, me, no_traces, pse_kd, start, write
 from test_sound import convert, needs_ffmpeg, streams
 from weights_fixture import voice, weights
 
@@ -450,10 +450,9 @@ def test_jobs_end_with_the_command(
 ) -> None:
     for name in ("a", "b", "c"):
         soundfile.write(f"{name}.wav", np.tile(voice(10.0), 60), SAMPLE_RATE)
-    argv = [sys.executable, "-m", "espnet_pse_kd.cli.main", "enhance", "."]
-    argv += ["--profile", me, "--model", weights, FAST, "-o", "out", "--jobs", "2"]
     Path("out").mkdir()
-    process = subprocess.Popen([*map(str, argv)], stderr=subprocess.PIPE, text=True)
+    words = ("--profile", me, "--model", weights, FAST, "-o", "out", "--jobs", 2)
+    process = start("enhance", ".", *words)
     while process.poll() is None and no_traces(here):
         time.sleep(0.05)
     process.send_signal(number)

@@ -302,7 +302,7 @@ def enhanced(source: Path, output: Path, gain: float = 0.5) -> Path:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.mka", "a.mov"])
+@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.mka", "a.mov", "a.wma"])
 def test_ffmpeg_writes_what_it_read(name: str, speech: Path, tmp_path: Path) -> None:
     source = convert(speech, tmp_path / name, *PHONE[name].split())
     output = enhanced(source, tmp_path / f"out_{name}")
@@ -310,7 +310,7 @@ def test_ffmpeg_writes_what_it_read(name: str, speech: Path, tmp_path: Path) -> 
     [given], [made] = streams(source), streams(output)
     for field in ("codec_name", "sample_rate", "channels"):
         assert made[field] == given[field]
-    assert abs(len(before) - len(after)) <= 4096 * given["channels"]
+    assert abs(len(before) - len(after)) <= 2048 * given["channels"]
     length = min(len(before), len(after))
     error = after[:length] - 0.5 * before[:length]
     assert np.std(error) < 0.2 * np.std(0.5 * before)
@@ -335,22 +335,30 @@ def test_a_video_keeps_its_picture_and_tags(meeting: Path, tmp_path: Path) -> No
 
 @needs_ffmpeg
 @pytest.mark.parametrize("offset", [0.0, 0.6])
-def test_sound_and_picture_stay_in_step(offset: float, tmp_path: Path) -> None:
-    """Also where the sound begins later than the picture, or has a gap."""
+@pytest.mark.parametrize(("suffix", "slack"), [("mp4", 0.002), ("mkv", 0.025)])
+def test_sound_and_picture_stay_in_step(
+    suffix: str, slack: float, offset: float, tmp_path: Path
+) -> None:
+    """Also where the sound begins later than the picture.
+
+    ffmpeg's own AAC begins a frame late in Matroska, which has no place to say so.
+    """
+    given, made = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
     click = np.zeros(5 * 48000)
     click[2 * 48000 : 2 * 48000 + 480] = 0.5
     soundfile.write(tmp_path / "click.wav", click, 48000)
     picture = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration=5"]
     words = ["ffmpeg", "-v", "error", *picture, "-itsoffset", str(offset)]
     words += ["-i", str(tmp_path / "click.wav"), "-map", "0:v", "-map", "1:a"]
-    words += ["-c:v", "mpeg4", "-c:a", "aac", str(tmp_path / "a.mkv")]
+    words += ["-c:v", "mpeg4", "-c:a", "aac", str(given)]
     subprocess.run(words, check=True)
-    output = enhanced(tmp_path / "a.mkv", tmp_path / "b.mkv", gain=1.0)
-    for path in (tmp_path / "a.mkv", output):
+    found = []
+    for path in (given, enhanced(given, made, gain=1.0)):
         wave = convert(path, tmp_path / "c.wav", "-af", "aresample=async=1:first_pts=0")
         samples, _ = soundfile.read(wave)
-        loud = np.flatnonzero(np.abs(samples) > 0.2)[0] / 48000
-        assert loud == pytest.approx(2.0 + offset, abs=0.025)  # a frame of AAC
+        found.append(np.flatnonzero(np.abs(samples) > 0.15)[0] / 48000)
+    assert found[0] == pytest.approx(2.0 + offset, abs=0.025)
+    assert found[1] == pytest.approx(found[0], abs=slack)
 
 
 @needs_ffmpeg
