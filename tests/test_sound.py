@@ -302,7 +302,7 @@ def enhanced(source: Path, output: Path, gain: float = 0.5) -> Path:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.mka", "a.mov", "a.wma"])
+@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.mka", "a.mov"])
 def test_ffmpeg_writes_what_it_read(name: str, speech: Path, tmp_path: Path) -> None:
     source = convert(speech, tmp_path / name, *PHONE[name].split())
     output = enhanced(source, tmp_path / f"out_{name}")

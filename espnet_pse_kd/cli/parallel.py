@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from espnet_pse_kd.runtime.profile import Profile
 
 _LOOK_SECONDS = 0.2
+_STOPPED = 143  # status of a process that was told to end
 
 Starter = tuple[str | None, int, "Profile", Options, list[Path]]
 """Of what a process makes its worker: model, threads, profile, options, inputs."""
@@ -163,7 +165,7 @@ def _result(future: Future[Attempt]) -> Attempt:
 
 
 _worker: Worker | None = None  # of this process
-_stopping = False  # whether it was told to end
+_busy = False  # whether it has a file to tidy up
 
 
 def _start(starter: Starter, queue: Queue[float]) -> None:
@@ -179,20 +181,23 @@ def _start(starter: Starter, queue: Queue[float]) -> None:
 
 def _attempt(job: Job) -> Attempt:
     """Enhance one file; keep what would be printed."""
+    global _busy
     assert _worker is not None
-    if _stopping:  # the pool had this job ready for it
-        return Attempt("", "", "stopped", {})
     out, err, error, entry = StringIO(), StringIO(), "", {}
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            with named_files():
-                entry = _worker.enhance(job).entry
-        except UserError as found:
-            error = str(found)
+    _busy = True
+    try:
+        with redirect_stdout(out), redirect_stderr(err), named_files():
+            entry = _worker.enhance(job).entry
+    except UserError as found:
+        error = str(found)
+    except SystemExit:  # by now its file is gone; the pool would go on
+        os._exit(_STOPPED)
+    _busy = False
     return Attempt(out.getvalue(), err.getvalue(), error, entry)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    global _stopping
-    _stopping = True
-    sys.exit(128 + number)
+    """Unwind what is being done; between two files there is nothing to unwind."""
+    if _busy:
+        sys.exit(_STOPPED)
+    os._exit(_STOPPED)
