@@ -32,6 +32,10 @@ _LONGEST_NAME = 255  # bytes, of every usual file system
 _YOUNGEST = 60.0  # seconds since the last write, until a temporary may be a leftover
 
 
+class ResultExists(FileExistsError):
+    """Another run has written the file while this one was making it."""
+
+
 @contextmanager
 def atomic_open(
     path: str | Path, mode: str = "w", replace: bool = True
@@ -48,7 +52,7 @@ def atomic_open(
 
     Raises:
         UserError: ``path`` is a folder, a device or a pipe, which are never replaced.
-        FileExistsError: there is one, and ``replace`` is false.
+        ResultExists: there is one, and ``replace`` is false.
     """
     target = write_target(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +114,18 @@ def _move(temporary: Path, target: Path, replace: bool) -> None:
         return
     try:
         os.link(temporary, target)  # fails where something is, unlike a renaming
-    except FileExistsError:
-        raise
+    except FileExistsError as error:
+        raise ResultExists(error.errno, error.strerror, str(target)) from None
     except OSError:  # a file system without hard links
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        _reserve(target)
         os.replace(temporary, target)
+
+
+def _reserve(target: Path) -> None:
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError as error:
+        raise ResultExists(error.errno, error.strerror, str(target)) from None
 
 
 def sweep(folder: Path) -> None:

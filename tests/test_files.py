@@ -14,7 +14,13 @@ import pytest
 
 from espnet_pse_kd import files
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.files import atomic_open, read_limited, sweep, temporary_path
+from espnet_pse_kd.files import (
+    ResultExists,
+    atomic_open,
+    read_limited,
+    sweep,
+    temporary_path,
+)
 
 
 def write(path: Path, text: str, **options: bool) -> None:
@@ -60,7 +66,7 @@ def test_a_result_of_another_run_is_kept(
         monkeypatch.setattr(os, "link", link)
     write(tmp_path / "a", "first", replace=False)
     with (
-        pytest.raises(FileExistsError),
+        pytest.raises(ResultExists),
         atomic_open(tmp_path / "b", replace=False) as f,
     ):
         f.write("second")
@@ -73,7 +79,7 @@ def _race(path: Path, start: float, number: int) -> None:
     time.sleep(max(0.0, start - time.time()))
     try:
         write(path, str(number), replace=False)
-    except FileExistsError:
+    except ResultExists:
         sys.exit(1)
 
 

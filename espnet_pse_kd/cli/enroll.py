@@ -14,7 +14,7 @@ from espnet_pse_kd.cli.voice import (
     segment,
 )
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.files import write_target
+from espnet_pse_kd.files import ResultExists, write_target
 
 DESCRIPTION = (
     "Make a profile of a voice from recordings in which nobody else speaks. Half a "
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     profile = enroll(enhancer, clips)
     try:
         profile.save(args.output, replace=args.force)
-    except FileExistsError:
+    except ResultExists:
         raise UserError(
             f"{args.output}: another run has just written it; kept"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.files import ResultExists, atomic_open
 from espnet_pse_kd.runtime.meter import ABSENT_SHARE, Presence
 from espnet_pse_kd.runtime.segments import Segment, segments
 from espnet_pse_kd.sound.reading import PIPE
@@ -88,5 +88,5 @@ def write_report(path: Path, entries: Sequence[dict[str, Any]], replace: bool) -
     try:
         with atomic_open(path, replace=replace) as file:
             file.write(text + "\n")
-    except FileExistsError:
+    except ResultExists:
         raise UserError(f"{path}: exists; give --force, or another --json") from None

@@ -89,7 +89,7 @@ class Profile:
             replace: replace one that is there.
 
         Raises:
-            FileExistsError: there is one, and ``replace`` is false.
+            files.ResultExists: there is one, and ``replace`` is false.
         """
         fields = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)

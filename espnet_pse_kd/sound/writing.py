@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.files import atomic_open
+from espnet_pse_kd.files import ResultExists, atomic_open
 from espnet_pse_kd.sound import ffmpeg
 from espnet_pse_kd.sound.formats import (
     DEFAULT_CODECS,
@@ -109,12 +109,7 @@ def _on_disk(path: Path) -> Iterator[None]:
     """Errors of the disk as `UserError`."""
     try:
         yield
-    except FileExistsError:
-        if not path.parent.is_dir():
-            raise UserError(
-                f"{path}: cannot be written, {path.parent} is a file; "
-                "give another folder"
-            ) from None
+    except ResultExists:
         raise UserError(f"{path}: another run has just written it; kept") from None
     except OSError as error:
         raise UserError(
