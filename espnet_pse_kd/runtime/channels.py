@@ -94,41 +94,53 @@ class SharedGain:
     """
 
     def __init__(self, stream: ChannelStream, channels: int, keep_above: bool) -> None:
-        self._stream, self._keep_above = stream, keep_above
+        self._stream, self._channels = stream, channels
+        self._keep_above = keep_above
         self._windows = windows = Windows(stream.sample_rate)
         self._downmix = Downmix(stream.sample_rate, channels)
         self._analysis = Analysis(windows, channels)
-        self._spectra = Queue(channels, windows.bins, dtype=np.complex64)
         self._pair = Analysis(windows, 2)
         self._synthesis = Synthesis(windows, channels)
-        self._heard = Queue()
+        # Samples wait for the stream, not spectra, which take four times the memory.
+        self._given, self._heard = Queue(channels), Queue()
         self._owed = 0
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Take float32 (n, C), return what is finished: (m, C)."""
         self._owed += len(block)
-        self._spectra.push(self._analysis.push(block))
+        self._given.push(block)
         heard = self._downmix.process(block)
-        return self._applied(self._compared(heard, self._stream.process(heard)))
+        self._heard.push(heard)
+        return self._followed(self._stream.process(heard))
 
     def flush(self) -> np.ndarray:
         """Return the rest (m, C): all together as long as what was taken."""
-        self._spectra.push(self._analysis.finish())
         heard = self._downmix.flush()
-        rest = np.concatenate([self._stream.process(heard), self._stream.flush()])
-        pairs = [self._compared(heard, rest), self._pair.finish()]
-        return self._applied(np.concatenate(pairs))
-
-    def _compared(self, heard: np.ndarray, enhanced: np.ndarray) -> np.ndarray:
-        """Spectra (T, 2, F) of what the network heard (n,) and gave (m,)."""
         self._heard.push(heard)
-        pair = np.stack([self._heard.pop(len(enhanced)), enhanced], axis=1)
-        return self._pair.push(pair)
+        rest = np.concatenate([self._stream.process(heard), self._stream.flush()])
+        most = self._followed(rest)
+        last = self._applied(self._analysis.finish(), self._pair.finish())
+        return np.concatenate([most, last])
 
-    def _applied(self, pair: np.ndarray) -> np.ndarray:
-        """The channels with the gains that a pair of spectra (T, 2, F) tells."""
+    def _followed(self, enhanced: np.ndarray) -> np.ndarray:
+        """The channels (m, C) that follow what the network gave next, (n,).
+
+        That may be much at once, of which a second at a time is enough.
+        """
+        step = self._stream.sample_rate
+        pieces = [enhanced[i : i + step] for i in range(0, len(enhanced), step)]
+        found = [self._follow(piece) for piece in pieces]
+        return np.concatenate([np.zeros((0, self._channels), np.float32), *found])
+
+    def _follow(self, enhanced: np.ndarray) -> np.ndarray:
+        count = len(enhanced)
+        pair = np.stack([self._heard.pop(count), enhanced], axis=1)
+        spectra = self._analysis.push(self._given.pop(count))
+        return self._applied(spectra, self._pair.push(pair))
+
+    def _applied(self, spectra: np.ndarray, pair: np.ndarray) -> np.ndarray:
+        """The channels (T, C, F) with the gains that a pair (T, 2, F) tells."""
         gains = self._gains(*np.square(np.abs(pair)).transpose(1, 0, 2))
-        spectra = self._spectra.pop(len(pair))  # [T, C, F]
         ready = self._synthesis.push(gains[:, None] * spectra)[: self._owed]
         self._owed -= len(ready)
         return ready

@@ -13,15 +13,12 @@ class Queue:
     """Rows put in at one end and taken out at the other.
 
     Args:
-        shape: of a row.
+        shape: of a row, float32.
         ahead: rows of zeros that are in it from the beginning.
-        dtype: of the rows.
     """
 
-    def __init__(
-        self, *shape: int, ahead: int = 0, dtype: type[np.generic] = np.float32
-    ) -> None:
-        self._rows = np.zeros((ahead, *shape), dtype)
+    def __init__(self, *shape: int, ahead: int = 0) -> None:
+        self._rows = np.zeros((ahead, *shape), np.float32)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -68,11 +65,6 @@ class Windows:
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.length) / self.length)
         self.shape = np.sqrt(hann).astype(np.float32)
         self.frequencies = np.fft.rfftfreq(self.length, 1 / rate)
-
-    @property
-    def bins(self) -> int:
-        """Number F of the frequencies."""
-        return len(self.frequencies)
 
 
 class Analysis:
