@@ -111,6 +111,10 @@ def _on_disk(path: Path) -> Iterator[None]:
         yield
     except ResultExists:
         raise UserError(f"{path}: another run has just written it; kept") from None
+    except FileExistsError:
+        raise UserError(
+            f"{path}: cannot be written, {path.parent} is a file; give another folder"
+        ) from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free disk space, or give "
