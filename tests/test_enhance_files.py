@@ -444,7 +444,6 @@ def test_jobs(weights: Path, me: Path, here: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.dev
 def test_jobs_end_with_the_command(
     number: signal.Signals, weights: Path, me: Path, here: Path
 ) -> None:
