@@ -12,8 +12,8 @@ from torch import Tensor
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.speaker import SpeakerEncoder, ge2e, load_speaker_encoder
-from espnet_pse_kd.speaker.base import trim_silence, unit
-from espnet_pse_kd.speaker.ge2e import GE2E, raise_level
+from espnet_pse_kd.speaker.base import raise_level, trim_silence, unit
+from espnet_pse_kd.speaker.ge2e import GE2E
 from espnet_pse_kd.speaker.mel import mel_power
 
 

@@ -11,13 +11,9 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.speaker import (
-    WINDOW_HOP,
-    WINDOW_SECONDS,
-    SpeakerEncoder,
-    Waveform,
-)
-from espnet_pse_kd.speaker.base import trim_silence, unit
+from espnet_pse_kd.runtime.framing import GE2E_WINDOW_SECONDS
+from espnet_pse_kd.speaker import WINDOW_HOP, SpeakerEncoder, Waveform
+from espnet_pse_kd.speaker.base import trim_silence, unit, weights_digest
 
 _CHUNK = 64  # windows per forward pass
 
@@ -34,6 +30,7 @@ class ESPnetSpeakerEncoder(SpeakerEncoder):
             rate than 16 kHz.
     """
 
+    window_seconds = GE2E_WINDOW_SECONDS
     sample_rate = SAMPLE_RATE
 
     def __init__(self, name_or_path: str) -> None:
@@ -46,6 +43,7 @@ class ESPnetSpeakerEncoder(SpeakerEncoder):
                 f"choose one at {SAMPLE_RATE} Hz"
             )
         self._model = model.spk_model.eval().requires_grad_(False)
+        self.digest = weights_digest(self._model.state_dict())
         self._device = torch.device("cpu")
         self.dim = self._forward(torch.randn(1, SAMPLE_RATE)).shape[1]
 
@@ -69,11 +67,12 @@ class ESPnetSpeakerEncoder(SpeakerEncoder):
         self,
         mixtures: Waveform,
         hop: int = WINDOW_HOP,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float | None = None,
     ) -> Tensor:
         mixtures = self._tensor(mixtures)
         batch, samples = mixtures.shape
-        count, half = -(-samples // hop) + 1, round(window_seconds * SAMPLE_RATE / 2)
+        seconds = window_seconds or self.window_seconds
+        count, half = -(-samples // hop) + 1, round(seconds * SAMPLE_RATE / 2)
         missing = max(0, (count - 1) * hop + half - samples)
         padded = nn.functional.pad(mixtures, (half, missing))
         crops = padded.unfold(1, 2 * half, hop)[:, :count].flatten(0, 1)  # [B K, W]

@@ -23,7 +23,8 @@ from espnet_pse_kd.runtime.onnxfile import seal
 
 OPSET = 20
 """onnxruntime has it since 1.17."""
-_LARGE = 1024  # weights; fewer are not worth a cast
+HALF_FROM = 512
+"""Weights from which a tensor is stored in 16 bits; fewer are not worth a cast."""
 
 
 def write_model(
@@ -107,7 +108,7 @@ def _convert(
     for node in proto.graph.node:
         # Where each operator came from: file names of this machine.
         del node.metadata_props[:]
-        node.doc_string = ""
+        node.doc_string = node.name = ""
     # Shapes that any runtime infers, and that torch 2.11 gets wrong for 8 bits.
     del proto.graph.value_info[:]
     del proto.metadata_props[:]
@@ -121,7 +122,7 @@ def _halved(data: bytes) -> bytes:
     casts = []
     for weight in model.graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < _LARGE:
+        if values.dtype != np.float32 or values.size < HALF_FROM:
             continue
         if np.abs(values).max() > np.finfo(np.float16).max:
             continue

@@ -29,10 +29,10 @@ from espnet_pse_kd.enrolment_vectors import EnrolmentClips
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table, same_keys
-from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES
+from espnet_pse_kd.runtime.framing import PARTIAL_FRAMES
 from espnet_pse_kd.simulation.voices import person_of
-from espnet_pse_kd.speaker.base import trim_silence
-from espnet_pse_kd.speaker.ge2e import GE2E, raise_level
+from espnet_pse_kd.speaker.base import raise_level, trim_silence
+from espnet_pse_kd.speaker.ge2e import GE2E
 from espnet_pse_kd.speaker.mel import HOP, mel_power
 from espnet_pse_kd.stft import HOP as LOSS_HOP
 from espnet_pse_kd.utils.progress import progress

@@ -2,56 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.fbank import log_fbank
 from espnet_pse_kd.runtime.features import HOP, mel_power, raise_level, trim_silence
+from espnet_pse_kd.runtime.framing import (
+    LEAST_SAMPLES,
+    PARTIAL_FRAMES,
+    WINDOW_HOP,
+    check_hop,
+    equal_pieces,
+    piece_starts,
+    window_frames,
+)
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 
-WINDOW_HOP = 4000
-"""Samples between the centres of window vectors (4 per second)."""
-WINDOW_SECONDS = 0.8
-"""Default length of the sliding window.
 
-Two speakers of LibriSpeech taking turns of 0.8 to 2.2 s in noise (SNR 0..15 dB): the
-cosine of GE2E windows to the enrolment, by itself, tells target from interferer with
-AUC 0.838 at 0.8 s, 0.837 at 1.0 s, 0.824 at 1.2 s, 0.785 at 1.6 s. Where the speakers
-overlap and the target pauses for 1 to 3 s, 0.8 to 1.2 s are equal (0.772 to 0.776).
-The shortest costs least.
-"""
-PARTIAL_FRAMES = 160
-"""Length of the pieces into which an utterance is cut (1.6 s)."""
+class FrontEnd(Protocol):
+    """What an encoder's graph is fed with, in batches that bound the memory."""
 
-_PARTIAL_STEP = 77  # frames between pieces: 1.3 per second
-_MIN_COVERAGE = 0.75  # share of the last piece that must lie inside the utterance
-_CHUNK = 256  # pieces per run: bounds memory
+    def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
+        """Inputs of the graph for an utterance (N,) without silence."""
+        ...
+
+    def windows(
+        self, wave: np.ndarray, hop: int, window_seconds: float
+    ) -> Iterator[np.ndarray]:
+        """Inputs of the graph for the windows of a mixture (N,)."""
+        ...
 
 
-def piece_starts(samples: int) -> list[int]:
-    """First frames of an utterance's pieces, as the published GE2E encoder cuts it."""
-    frames = samples // HOP + 1
-    starts = list(
-        range(0, max(1, frames - PARTIAL_FRAMES + _PARTIAL_STEP + 1), _PARTIAL_STEP)
-    )
-    coverage = (samples / HOP - starts[-1]) / PARTIAL_FRAMES
-    if coverage < _MIN_COVERAGE and len(starts) > 1:
-        starts.pop()
-    return starts
+class MelPower:
+    """Input ``mel (T, B, 40)`` of GE2E."""
+
+    _CHUNK = 256
+
+    def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
+        starts = piece_starts(len(wave))
+        end = (starts[-1] + PARTIAL_FRAMES) * HOP
+        mel = mel_power(np.pad(wave, (0, max(0, end - len(wave)))))  # [T, M]
+        view = np.lib.stride_tricks.sliding_window_view(mel, PARTIAL_FRAMES, 0)
+        return self._batches(view[starts])
+
+    def windows(
+        self, wave: np.ndarray, hop: int, window_seconds: float
+    ) -> Iterator[np.ndarray]:
+        count, step = -(-len(wave) // hop) + 1, hop // HOP
+        half = round(window_seconds * 100 / 2)
+        mel = mel_power(wave)  # [T, M]
+        # The spectrum of the silence outside the mixture is zero.
+        missing = (count - 1) * step + half - len(mel)
+        mel = np.pad(mel, ((half, max(missing, 0)), (0, 0)))
+        view = np.lib.stride_tricks.sliding_window_view(mel, 2 * half, 0)
+        return self._batches(view[::step][:count])
+
+    def _batches(self, pieces: np.ndarray) -> Iterator[np.ndarray]:
+        """(P, M, T) to (T, C, M) each."""
+        for chunk in np.array_split(pieces, -(-len(pieces) // self._CHUNK)):
+            yield np.ascontiguousarray(chunk.transpose(2, 0, 1), np.float32)
+
+
+class CenteredFbank:
+    """Input ``fbank (B, T, 80)`` of CAM++: log mel energies less their mean."""
+
+    _CHUNK = 8  # more take longer each: their activations leave the cache
+
+    def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
+        fbank = self._fbank(wave)
+        return self._batches(fbank, equal_pieces(len(fbank)))
+
+    def windows(
+        self, wave: np.ndarray, hop: int, window_seconds: float
+    ) -> Iterator[np.ndarray]:
+        frames = window_frames(max(len(wave), LEAST_SAMPLES), hop, window_seconds)
+        count = -(-len(wave) // hop) + 1
+        return self._batches(self._fbank(wave), frames[:count])
+
+    def _fbank(self, wave: np.ndarray) -> np.ndarray:
+        return log_fbank(np.pad(wave, (0, max(0, LEAST_SAMPLES - len(wave)))))
+
+    def _batches(self, fbank: np.ndarray, index: np.ndarray) -> Iterator[np.ndarray]:
+        """(T, 80) and the frames (P, L) of pieces to (C, L, 80) each."""
+        for chunk in np.array_split(index, -(-len(index) // self._CHUNK)):
+            pieces = fbank[chunk]
+            yield pieces - pieces.mean(1, keepdims=True)
+
+
+_FRONT_ENDS: dict[str, FrontEnd] = {"mel": MelPower(), "fbank": CenteredFbank()}
 
 
 class OnnxSpeakerEncoder:
-    """The GE2E encoder of `espnet_pse_kd.speaker.ge2e` in onnxruntime.
+    """An encoder of `espnet_pse_kd.speaker` in onnxruntime.
 
-    The graph maps mel power ``mel (T, B, 40)`` to unit vectors ``vector (B, 256)``.
+    The input of its graph names the front end: ``mel`` (GE2E) or ``fbank`` (CAM++);
+    its output is ``vector (B, D)``, unit norm.
 
     Args:
         path: file that `espnet_pse_kd.export.export_speaker_encoder` wrote.
         threads: CPU threads of one run.
 
     Attributes:
-        name: of the encoder; a profile carries it.
+        name: of the encoder.
+        digest: of its weights; a profile carries both.
         dim: size D of a vector.
+        window_seconds: length of a mixture's windows, unless another is asked for.
         sample_rate: of the waveforms, in Hz.
         metadata: everything that the file says of itself.
 
@@ -62,10 +121,18 @@ class OnnxSpeakerEncoder:
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         file = read_model_file(path, "speaker_encoder")
         self.path, self.metadata = file.path, file.metadata
-        self.name = self.metadata["name"]
+        if "digest" not in self.metadata:
+            raise UserError(
+                f"{path}: a speaker encoder without a digest of its weights; export it "
+                "again with this version (pse-kd export)"
+            )
+        self.name, self.digest = self.metadata["name"], self.metadata["digest"]
         self.dim = int(self.metadata["speaker_dim"])
+        self.window_seconds = float(self.metadata["window_seconds"])
         self.sample_rate = int(self.metadata["sample_rate"])
         self._session = file.session(threads)
+        self._input = self._session.get_inputs()[0].name
+        self._front_end = _FRONT_ENDS[self._input]
 
     def embed(self, wave: np.ndarray, name: str = "enrolment") -> np.ndarray:
         """Vector of one utterance.
@@ -81,49 +148,33 @@ class OnnxSpeakerEncoder:
             UserError: it is nearly silent, or holds a sample that is not finite.
         """
         wave = raise_level(trim_silence(np.asarray(wave, np.float32), name))
-        starts = piece_starts(len(wave))
-        end = (starts[-1] + PARTIAL_FRAMES) * HOP
-        mel = mel_power(np.pad(wave, (0, max(0, end - len(wave)))))  # [T, M]
-        pieces = np.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
-        mean = self._run(pieces).mean(0)  # [D]
+        mean = self._run(self._front_end.pieces(wave)).mean(0)  # [D]
         return mean / np.linalg.norm(mean)
 
     def windows(
         self,
         wave: np.ndarray,
         hop: int = WINDOW_HOP,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float | None = None,
     ) -> np.ndarray:
         """Vectors of sliding windows; window ``k`` is centred on sample ``hop * k``.
 
         Args:
             wave: (N,) samples at ``sample_rate``, N >= 1.
             hop: samples between centres, a multiple of 160.
-            window_seconds: length of a window.
+            window_seconds: length of a window; None for the encoder's own.
 
         Returns:
             float32 (K, D), unit norm, ``K = ceil(N / hop) + 1``. A window in which
             nothing is heard still gets a unit vector, of no meaning.
         """
-        if hop % HOP:
-            raise ValueError(f"hop must be a multiple of {HOP} samples, not {hop}")
-        count = -(-len(wave) // hop) + 1
-        step, half = hop // HOP, round(window_seconds * self.sample_rate / HOP / 2)
-        mel = mel_power(raise_level(np.asarray(wave, np.float32)))  # [T, M]
-        # The spectrum of the silence outside the mixture is zero.
-        missing = (count - 1) * step + half - len(mel)
-        mel = np.pad(mel, ((half, max(missing, 0)), (0, 0)))
-        view = np.lib.stride_tricks.sliding_window_view(mel, 2 * half, 0)
-        return self._run(view[::step][:count].swapaxes(1, 2))  # [K, D]
+        check_hop(hop)
+        wave = raise_level(np.asarray(wave, np.float32))
+        seconds = window_seconds or self.window_seconds
+        return self._run(self._front_end.windows(wave, hop, seconds))
 
-    def _run(self, pieces: np.ndarray) -> np.ndarray:
-        """Unit vectors of (P, T, 40) pieces: (P, D)."""
+    def _run(self, batches: Iterator[np.ndarray]) -> np.ndarray:
+        """Unit vectors (P, D) of all batches."""
         return np.concatenate(
-            [
-                self._session.run(
-                    ["vector"],
-                    {"mel": np.ascontiguousarray(chunk.swapaxes(0, 1), np.float32)},
-                )[0]
-                for chunk in np.array_split(pieces, -(-len(pieces) // _CHUNK))
-            ]
+            [self._session.run(["vector"], {self._input: x})[0] for x in batches]
         )

@@ -1,33 +1,33 @@
 """Speaker vectors: one interface, a default encoder that works offline.
 
 ``load_speaker_encoder("ge2e")`` is the default, ``"ge2e_robust"`` the same network
-fine-tuned to mixtures; any other name is a model of ESPnet-SPK, by its tag in the model
-zoo or by the path of its folder or zip.
+fine-tuned to mixtures. ``"campp"``, CAM++, is a far better judge of whose voice a
+window of a mixture holds. Any other name is a model of ESPnet-SPK, by its tag in the
+model zoo or by the path of its folder or zip.
 """
 
 from __future__ import annotations
 
 import importlib
 
-from espnet_pse_kd.speaker.base import (
-    WINDOW_HOP,
-    WINDOW_SECONDS,
-    SpeakerEncoder,
-    Waveform,
-)
+from espnet_pse_kd.speaker.base import WINDOW_HOP, SpeakerEncoder, Waveform
 
 __all__ = [
     "OFFLINE_NAMES",
     "WINDOW_HOP",
-    "WINDOW_SECONDS",
     "SpeakerEncoder",
     "Waveform",
     "load_speaker_encoder",
 ]
 
 # Bound by name when asked for: the core layer imports neither adapters nor ESPnet.
-_OFFLINE = ("espnet_pse_kd.speaker.ge2e", "GE2E")
-OFFLINE_NAMES = ("ge2e", "ge2e_robust")
+_GE2E = ("espnet_pse_kd.speaker.ge2e", "GE2E")
+_OFFLINE = {
+    "ge2e": _GE2E,
+    "ge2e_robust": _GE2E,
+    "campp": ("espnet_pse_kd.speaker.campp", "CAMPP"),
+}
+OFFLINE_NAMES = tuple(_OFFLINE)
 """Encoders inside the package."""
 _ESPNET = ("espnet_pse_kd.espnet.speaker_model", "ESPnetSpeakerEncoder")
 
@@ -36,11 +36,11 @@ def load_speaker_encoder(name_or_path: str = "ge2e") -> SpeakerEncoder:
     """Load a frozen speaker encoder.
 
     Args:
-        name_or_path: ``ge2e``, ``ge2e_robust``, or an ESPnet-SPK model: its zoo tag,
-            or the path of an unpacked folder or of a packed zip.
+        name_or_path: ``ge2e``, ``ge2e_robust``, ``campp``, or an ESPnet-SPK model:
+            its zoo tag, or the path of an unpacked folder or of a packed zip.
 
     Raises:
         UserError: the model cannot be found or loaded.
     """
-    module, cls = _OFFLINE if name_or_path in OFFLINE_NAMES else _ESPNET
+    module, cls = _OFFLINE.get(name_or_path, _ESPNET)
     return getattr(importlib.import_module(module), cls)(name_or_path)

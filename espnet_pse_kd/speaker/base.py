@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.runtime import features
-from espnet_pse_kd.runtime.speaker_encoder import WINDOW_HOP, WINDOW_SECONDS
+from espnet_pse_kd.runtime.features import LEVEL_DBFS
+from espnet_pse_kd.runtime.framing import WINDOW_HOP
 
 Waveform = Tensor | np.ndarray
 """Samples at the encoder's rate, full scale = 1."""
@@ -25,12 +27,16 @@ class SpeakerEncoder(ABC):
 
     Attributes:
         name: what `load_speaker_encoder` was given.
+        digest: of the weights, see `weights_digest`: a name may get other weights.
         dim: size D of a vector.
+        window_seconds: length of a mixture's windows, unless another is asked for.
         sample_rate: rate of the waveforms, in Hz.
     """
 
     name: str
+    digest: str
     dim: int
+    window_seconds: float
     sample_rate: int = SAMPLE_RATE
 
     @abstractmethod
@@ -60,14 +66,15 @@ class SpeakerEncoder(ABC):
         self,
         mixtures: Waveform,
         hop: int = WINDOW_HOP,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float | None = None,
     ) -> Tensor:
         """Vectors of sliding windows; window ``k`` is centred on sample ``hop * k``.
 
         Args:
             mixtures: (B, N) mixtures of equal length.
             hop: samples between centres, a multiple of 160.
-            window_seconds: length of a window.
+            window_seconds: length of a window; None for the encoder's own. What it
+                does with one that reaches beyond an end is the encoder's to say.
 
         Returns:
             float32 (B, K, D), unit norm, ``K = ceil(N / hop) + 1``. A window in
@@ -82,7 +89,7 @@ class SpeakerEncoder(ABC):
         self,
         wave: Waveform,
         hop: int = WINDOW_HOP,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float | None = None,
     ) -> Tensor:
         """Window vectors of one mixture, see `windows_batch`: (N,) -> (K, D)."""
         return self.windows_batch(torch.as_tensor(wave)[None], hop, window_seconds)[0]
@@ -93,6 +100,23 @@ def unit(vectors: Tensor) -> Tensor:
     norm = vectors.norm(dim=-1, keepdim=True)
     uniform = torch.full_like(vectors, vectors.shape[-1] ** -0.5)
     return torch.where(norm > 0, vectors / norm.clamp_min(1e-12), uniform)
+
+
+def raise_level(wave: Tensor) -> Tensor:
+    """Raise (..., N) signals below `LEVEL_DBFS` to that level; silence stays silent."""
+    power = wave.square().mean(-1, keepdim=True).clamp_min(1e-20)
+    gain = (10 ** (LEVEL_DBFS / 10) / power).sqrt().clamp_min(1.0)
+    return wave * gain
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256, in 16 hexadecimal digits, of names, shapes and float32 values."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        values = state[name].detach().cpu().float().contiguous().numpy()
+        digest.update(f"{name} {values.shape}\n".encode())
+        digest.update(values.astype("<f4").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def trim_silence(wave: Tensor, name: str = "enrolment") -> Tensor:

@@ -16,15 +16,20 @@ from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.runtime import default_model
-from espnet_pse_kd.runtime.features import LEVEL_DBFS
-from espnet_pse_kd.runtime.speaker_encoder import PARTIAL_FRAMES, piece_starts
+from espnet_pse_kd.runtime.framing import (
+    GE2E_WINDOW_SECONDS,
+    PARTIAL_FRAMES,
+    check_hop,
+    piece_starts,
+)
 from espnet_pse_kd.speaker.base import (
     WINDOW_HOP,
-    WINDOW_SECONDS,
     SpeakerEncoder,
     Waveform,
+    raise_level,
     trim_silence,
     unit,
+    weights_digest,
 )
 from espnet_pse_kd.speaker.mel import BANDS, HOP, mel_power
 from espnet_pse_kd.speaker.weights import read_weights
@@ -94,12 +99,14 @@ class GE2E(SpeakerEncoder):
     """
 
     dim = 256
+    window_seconds = GE2E_WINDOW_SECONDS
     sample_rate = SAMPLE_RATE
 
     def __init__(self, name: str = "ge2e", weights: Path | None = None) -> None:
         self.name = name
-        network = GE2ENetwork()
-        network.load_published(read_weights(weights or WEIGHTS[name]))
+        network, tensors = GE2ENetwork(), read_weights(weights or WEIGHTS[name])
+        network.load_published(tensors)
+        self.digest = weights_digest(tensors)
         self._network = network.eval().requires_grad_(False)
         self._half: GE2ENetwork | None = None
 
@@ -145,14 +152,14 @@ class GE2E(SpeakerEncoder):
         self,
         mixtures: Waveform,
         hop: int = WINDOW_HOP,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float | None = None,
     ) -> Tensor:
-        if hop % HOP:
-            raise ValueError(f"hop must be a multiple of {HOP} samples, not {hop}")
+        check_hop(hop)
         mixtures = raise_level(self._tensor(mixtures))
         batch, samples = mixtures.shape
         count = -(-samples // hop) + 1
-        step, half = hop // HOP, round(window_seconds * SAMPLE_RATE / HOP / 2)
+        seconds = window_seconds or self.window_seconds
+        step, half = hop // HOP, round(seconds * SAMPLE_RATE / HOP / 2)
         mel = mel_power(mixtures)  # [B, T, M]
         # The spectrum of the silence outside the mixture is zero.
         missing = (count - 1) * step + half - mel.shape[1]
@@ -197,10 +204,3 @@ class GE2E(SpeakerEncoder):
 def _cpu_has_bfloat16() -> bool:
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(check and check())
-
-
-def raise_level(wave: Tensor) -> Tensor:
-    """Raise (..., N) signals below `LEVEL_DBFS` to that level; silence stays silent."""
-    power = wave.square().mean(-1, keepdim=True).clamp_min(1e-20)
-    gain = (10 ** (LEVEL_DBFS / 10) / power).sqrt().clamp_min(1.0)
-    return wave * gain

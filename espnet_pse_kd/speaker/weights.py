@@ -1,4 +1,4 @@
-"""Weights of the GE2E network under their published names, from either file format.
+"""Weights of speaker encoders, from either file format.
 
 The package holds every encoder once: what the light runtime runs is read from its ONNX
 file here as well.
@@ -17,7 +17,7 @@ from espnet_pse_kd.runtime.onnxfile import read_model_file
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of one three-layer LSTM and its projection: ``lstm.weight_ih_l2`` etc.
+    """GE2E: one three-layer LSTM and its projection, ``lstm.weight_ih_l2`` etc.
 
     Args:
         path: ``.safetensors``, or an ``.onnx`` file of
@@ -30,7 +30,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UserError: the file is missing or damaged, or is no speaker encoder.
     """
     if path.suffix == ".onnx":
-        return _published(_initializers(path))
+        return _published(onnx_tensors(path))
     if not path.is_file():
         raise UserError(f"{path}: no such file; {how_to_install()}")
     from safetensors.torch import load_file
@@ -38,8 +38,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def _initializers(path: Path) -> dict[str, Tensor]:
-    """Tensors of an ONNX file; 16-bit ones carry the suffix ``.half`` there."""
+def onnx_tensors(path: Path) -> dict[str, Tensor]:
+    """Weights in an exported encoder's file by their names in its module.
+
+    Args:
+        path: of `espnet_pse_kd.export.teachers`.
+
+    Returns:
+        tensors in the file's precision; 16-bit ones carry the suffix ``.half`` there.
+
+    Raises:
+        UserError: the file is missing or damaged, is no speaker encoder, or the
+            package onnx is missing.
+    """
     try:
         import onnx
     except ImportError:
