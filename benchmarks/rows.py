@@ -17,7 +17,8 @@ from benchmarks.processes import Import, Start, Subject, Worker
 from benchmarks.worker import signal, unit_vector
 from espnet_pse_kd.audio import SAMPLE_RATE, write_audio
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.band import FULL
+from espnet_pse_kd.runtime.profile import Profile, VoiceVector
 from espnet_pse_kd.simulation.options import SimulationOptions
 
 Kind = Literal["audio", "training", "start"]
@@ -135,9 +136,10 @@ def export(tag: str, packed: Path | None, fp32: Path, int8: Path) -> None:
         Unavailable: it cannot be exported.
     """
     from espnet_pse_kd.export import export_student, quantize
+    from espnet_pse_kd.speaker import identity_of
 
     try:
-        export_student(load(tag, packed), tag, fp32)
+        export_student(load(tag, packed), tag, fp32, identity_of("ge2e"))
         quantize(fp32, int8)
     except UserError as error:
         raise Unavailable(str(error)) from None
@@ -186,7 +188,10 @@ def start_rows(folder: Path, packed: Path | None) -> list[Row]:
         export(DEFAULT, packed, model, folder / "unused.onnx")
         write_audio(wave, signal(1.0, SAMPLE_RATE), "FLOAT")
         now = datetime.datetime.now(datetime.UTC).isoformat()
-        Profile(unit_vector(256), "ge2e", 10.0, -25.0, 30.0, now).save(profile)
+        from espnet_pse_kd.speaker import identity_of
+
+        vector = VoiceVector(identity_of("ge2e"), FULL, unit_vector(256))
+        Profile((vector,), 10.0, -25.0, 30.0, now).save(profile)
         files = ("--model", str(model), "--profile", str(profile), "--force")
         output = ("-o", str(folder / "y.wav"), "--no-look-ahead")
         return Start([*main, "enhance", str(wave), *files, *output])

@@ -150,7 +150,7 @@ Data
     --its_variants      # Also training sets with other inactive-target samples, for methods
                         # that ask for them: parts of them, or one construction of all, e.g.
                         # "0.5 partial swap_enrolment"
-    --speaker_encoder   # ge2e, ge2e_robust (fine-tuned to mixtures), or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
+    --speaker_encoder   # ge2e, ge2e_robust (fine-tuned to mixtures), campp (CAM++), or an ESPnet-SPK model by tag or path (default=${speaker_encoder})
 
 Training
     --pvad_config       # YAML of the teacher (default=${pvad_config})

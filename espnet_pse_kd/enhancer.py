@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,13 @@ import soxr
 from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
+from espnet_pse_kd.runtime.band import FULL, TELEPHONE, measure_band, telephone
+from espnet_pse_kd.runtime.default_model import CAMPP, SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime.enrolment_quality import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
+from espnet_pse_kd.runtime.one_voice import PARTS, piece_vectors, split
 from espnet_pse_kd.runtime.onnxfile import check_threads
-from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.profile import Profile, VoiceVector
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.recording import RecordingEnhancer
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
@@ -83,13 +87,26 @@ class PersonalizedEnhancer:
             UserError: the model was trained with vectors of another encoder.
         """
         encoder = OnnxSpeakerEncoder(_existing(self.files.speaker_encoder))
-        if encoder.name != self.model.speaker_encoder:
+        if encoder.identity != self.model.speaker_encoder:
             raise UserError(
-                f"{self.files.speaker_encoder}: speaker encoder {encoder.name!r}, the "
-                f"model needs {self.model.speaker_encoder!r}; put its "
+                f"{self.files.speaker_encoder}: speaker encoder {encoder.identity}, "
+                f"the model needs {self.model.speaker_encoder}; put its "
                 f"{self.files.speaker_encoder.name} beside the model"
             )
         return encoder
+
+    @cached_property
+    def speaker_encoders(self) -> list[OnnxSpeakerEncoder]:
+        """The model's encoder, and those of all models of the package."""
+        paths = (WEIGHTS / SPEAKER_ENCODER, CAMPP)
+        others = [shared_encoder(path) for path in paths if path.is_file()]
+        every = [self.speaker_encoder, *others]
+        return list({encoder.identity: encoder for encoder in every}.values())
+
+    @property
+    def voice_judge(self) -> OnnxSpeakerEncoder | None:
+        """CAM++, which tells voices apart; None where the install lacks it."""
+        return shared_encoder(CAMPP) if CAMPP.is_file() else None
 
     @cached_property
     def personal_vad(self) -> OnnxPersonalVAD:
@@ -102,7 +119,9 @@ class PersonalizedEnhancer:
     ) -> Profile:
         """Make a profile of a voice.
 
-        Warns (`UserWarning`) of short, noisy or clipped speech.
+        It holds vectors of every encoder that the model or one of the package needs,
+        of the speech as it is and as a telephone would have it. Warns (`UserWarning`)
+        of short, noisy or clipped speech, and of what may be two voices.
 
         Args:
             wave: (N,) or (N, channels), speech of one person, full scale = 1.
@@ -110,8 +129,8 @@ class PersonalizedEnhancer:
             sources: where the speech is from, kept in the profile.
 
         Raises:
-            UserError: silence, less than 1.5 s of speech, or samples that are not
-                finite.
+            UserError: silence, less than 1.5 s of speech, a tone or a noise instead of
+                speech, or samples that are not finite.
         """
         check_rate(rate, "rate")
         name = ", ".join(sources)
@@ -120,15 +139,32 @@ class PersonalizedEnhancer:
         refuse_unfit(recording, name)
         for text in shortcomings(recording):
             warnings.warn(f"{name}: {text}", stacklevel=2)
+        self._warn_of_two_voices(speech, name)
+        bands = {FULL: speech, TELEPHONE: telephone(speech)}
         return Profile(
-            vector=self.speaker_encoder.embed(speech),
-            speaker_encoder=self.model.speaker_encoder,
+            vectors=tuple(
+                VoiceVector(encoder.identity, band, encoder.embed(heard, name))
+                for encoder in self.speaker_encoders
+                for band, heard in bands.items()
+            ),
             seconds=round(recording.speech, 2),
             level_dbfs=round(recording.level, 1),
             snr_db=round(recording.snr, 1),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             sources=sources,
+            band=measure_band([speech], SAMPLE_RATE),
         )
+
+    def _warn_of_two_voices(self, speech: np.ndarray, name: str) -> None:
+        if self.voice_judge is None:
+            return
+        parts = split(piece_vectors(self.voice_judge, speech))
+        if parts.similarity < PARTS.doubtful:
+            warnings.warn(
+                f"{name}: possibly two voices, {parts.seconds:.0f} s of it and the "
+                f"rest (similarity {parts.similarity:.2f}); enroll one person",
+                stacklevel=3,
+            )
 
     def __call__(
         self,
@@ -139,6 +175,9 @@ class PersonalizedEnhancer:
         look_ahead: bool = False,
     ) -> np.ndarray:
         """Enhance a whole signal.
+
+        Where most of its speech is as narrow as a telephone's, the profile's vector of
+        that band is used.
 
         Args:
             wave: (N,), full scale = 1.
@@ -163,7 +202,10 @@ class PersonalizedEnhancer:
             )
         blocks = [_mono(wave, "wave")[:, None]]
         recording = self.recording(
-            profile, rate, attenuation_limit_db=attenuation_limit_db
+            profile,
+            rate,
+            attenuation_limit_db=attenuation_limit_db,
+            band=measure_band(blocks, rate),
         )
         if look_ahead:
             recording.steer(recording.hear(self.personal_vad, blocks))
@@ -177,6 +219,7 @@ class PersonalizedEnhancer:
         per_channel: bool = False,
         attenuation_limit_db: float | None = None,
         keep_above: bool = False,
+        band: str = FULL,
     ) -> RecordingEnhancer:
         """Start a recording that is read block by block; see `RecordingEnhancer`."""
         return RecordingEnhancer(
@@ -187,6 +230,7 @@ class PersonalizedEnhancer:
             per_channel,
             attenuation_limit_db,
             keep_above,
+            band,
         )
 
     def stream(
@@ -195,11 +239,18 @@ class PersonalizedEnhancer:
         sample_rate: int = SAMPLE_RATE,
         attenuation_limit_db: float | None = None,
         steering: Steering | None = None,
+        band: str = FULL,
     ) -> EnhancerStream:
         """Start a stream; see `EnhancerStream`. Streams do not disturb each other."""
         return EnhancerStream(
-            self.model, profile, sample_rate, attenuation_limit_db, steering
+            self.model, profile, sample_rate, attenuation_limit_db, steering, band
         )
+
+
+@functools.cache
+def shared_encoder(path: Path) -> OnnxSpeakerEncoder:
+    """An encoder of the package, loaded once."""
+    return OnnxSpeakerEncoder(path)
 
 
 def _existing(path: Path) -> Path:

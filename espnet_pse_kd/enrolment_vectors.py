@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,28 +17,51 @@ FIELDS = ("ids", "speakers", "sources", "vectors")
 CLIP_TABLES = ("wav.scp", "utt2spk", "utt2source")
 """Tables of ``dump/enroll/<split>``: audio, speaker and recording of every clip."""
 ENCODER_FILE = "speaker_encoder"
-"""Beside the vectors of single clips: the name of the encoder that made them."""
+"""Beside the vectors of single clips: name and digest of what made them."""
 
 
-def encoder_of(folder: Path) -> str | None:
-    """Name of the encoder whose vectors lie in ``dump/enroll/<split>``, if any do."""
+class EncoderNote(NamedTuple):
+    """What a folder or a training says of its speaker encoder.
+
+    Attributes:
+        name: of the encoder.
+        digest: of its weights; None where an older version did not write it.
+    """
+
+    name: str
+    digest: str | None
+
+
+def encoder_of(folder: Path) -> EncoderNote | None:
+    """The encoder whose vectors lie in ``dump/enroll/<split>``, if any do."""
     note = folder / "vectors" / ENCODER_FILE
-    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
+    if not note.is_file():
+        return None
+    # A path may hold blanks.
+    name, _, digest = note.read_text(encoding="utf-8").strip().rpartition(" ")
+    return EncoderNote(name, digest) if name else EncoderNote(digest, None)
 
 
-def encoder_of_training(config: Mapping[str, Any]) -> str | None:
-    """Name of the encoder whose vectors a personal VAD was trained on.
+def dim_of(folder: Path) -> int | None:
+    """Size of the vectors in ``dump/enroll/<split>``, if stage 3 has made them."""
+    path = folder / "vectors.npz"
+    return EnrolmentVectors.load(path).dim if path.is_file() else None
+
+
+def encoder_of_training(config: Mapping[str, Any]) -> EncoderNote | None:
+    """The encoder whose vectors a personal VAD was trained on.
 
     Args:
         config: its configuration. A packed one names the encoder; a training's names
             its data, which may be elsewhere.
 
     Returns:
-        the name; None where it cannot be known.
+        its note; None where it cannot be known.
     """
+    if config.get("speaker_encoder"):
+        return EncoderNote(config["speaker_encoder"], config.get("speaker_digest"))
     vectors = config.get("train_enroll_vectors")
-    found = encoder_of(Path(vectors).parent) if vectors else None
-    return config.get("speaker_encoder") or found
+    return encoder_of(Path(vectors).parent) if vectors else None
 
 
 def sample_generator(seed: int, epoch: int, uid: str) -> np.random.Generator:

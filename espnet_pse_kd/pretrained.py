@@ -17,6 +17,7 @@ from espnet_pse_kd.runtime.default_model import (
     STUDENT,
     WEIGHTS,
 )
+from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION
 
 _ZOO_TAG = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -127,7 +128,7 @@ def _exported(source: Path) -> Path:
         ) from None
     # It may be another than the package's.
     network, info = load_student(source)
-    offline = info.speaker_encoder in OFFLINE_NAMES
+    offline = info.speaker_encoder.name in OFFLINE_NAMES
     encoder = student.with_name(SPEAKER_ENCODER) if offline else None
     write_student(network, info, student, encoder)
     return student
@@ -140,7 +141,7 @@ def _digest(source: Path) -> str:
         packed = (source / "meta.yaml").is_file()  # it names the network
         kinds = ("*.yaml", "*.pth" if packed else "valid.loss.best.pth")
         files = [path for kind in kinds for path in sorted(source.rglob(kind))]
-    digest = hashlib.sha256(f"{__version__} after its speaker encoder".encode())
+    digest = hashlib.sha256(f"{__version__}, format {FORMAT_VERSION}".encode())
     for path in files:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -19,12 +19,15 @@ from espnet_pse_kd.export import (
 )
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
+from espnet_pse_kd.speaker import identity_of
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="exported")
 DEFAULT = "mingru"
 """The network of live use is tested at its real size."""
 FEWER = {"e3net": {"blocks": 2}, "pdccrn": {"layers": 1}}
 """An export takes as long as the network has operators."""
+ENCODER = identity_of("ge2e")
+"""Whose vectors all of them hear."""
 PVAD_CONF = {
     "conditioning": "set",
     "hidden": 8,
@@ -55,7 +58,7 @@ def network(name: str) -> nn.Module:
 def student(name: str = DEFAULT) -> Path:
     """The exported file of `network`."""
     path = Path(_FOLDER.name) / f"{name}.onnx"
-    export_student(network(name), name, path)
+    export_student(network(name), name, path, ENCODER)
     return path
 
 
@@ -81,7 +84,7 @@ def pvad() -> tuple[PersonalVAD, Path]:
     torch.manual_seed(0)
     path = Path(_FOLDER.name) / "pvad.onnx"
     module = seeded(PersonalVAD(**PVAD_CONF))
-    export_pvad(module, path)
+    export_pvad(module, path, ENCODER)
     return module, path
 
 

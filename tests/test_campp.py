@@ -1,5 +1,6 @@
 """CAM++: its front end, its windows, one file for two runtimes, parity."""
 
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_both_runtimes_give_one_vector(
     windows = light.windows(wave.numpy(), window_seconds=1.0)
     expected = encoder.windows(wave, window_seconds=1.0).numpy()
     np.testing.assert_allclose(windows, expected, atol=2e-5)
-    assert (light.name, light.digest, light.dim) == ("campp", encoder.digest, 192)
+    assert light.identity == ("campp", encoder.digest) and light.dim == 192
 
 
 @pytest.mark.parametrize("samples", [1, 4000, 19201])
@@ -205,6 +206,18 @@ def test_a_bundle_gets_the_packages_own_file(tmp_path: Path) -> None:
     export_speaker_encoder(path, "campp")
     assert path.read_bytes() == campp.WEIGHTS.read_bytes()
     assert campp.WEIGHTS.stat().st_size <= 14e6
+
+
+def test_the_notice_names_every_file_of_weights() -> None:
+    home = campp.WEIGHTS.parent
+    notice = (home / "NOTICE").read_text(encoding="utf-8")
+    files = [*home.glob("*.onnx"), *home.glob("*.safetensors")]
+    assert len(files) == 2
+    for path in files:
+        assert f"{path.name} holds" in notice
+    assert weights_digest(read_weights()) in notice
+    for path in home.glob("*.safetensors"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in notice
 
 
 def _published(monkeypatch: pytest.MonkeyPatch) -> tuple[torch.nn.Module, dict]:

@@ -164,14 +164,14 @@ class Hearing:
 @pytest.mark.parametrize("known", [False, True])
 def test_noise_is_put_back_where_nobody_else_speaks(rate: int, known: bool) -> None:
     """Known: what was heard in the recording itself, others in second 5."""
-    profile: Any = type("Profile", (), {"vector": None})()
+    vector: Any = None
     others = np.zeros(800, np.float32)
     others[500:600] = 1.0
     heard = Presence(0 * others, others, 0.01, 0.0, 0.0) if known else None
     signal = noise(8 * rate - 7, 1)[:, 0]
     vad: Any = Hearing()
     found = [
-        run(NoiseKeeper(Quieter(rate, 0.1), vad, profile, heard), signal, size)  # type: ignore
+        run(NoiseKeeper(Quieter(rate, 0.1), vad, vector, heard), signal, size)  # type: ignore
         for size in (rate, 1777)
     ]
     np.testing.assert_array_equal(*found)

@@ -16,6 +16,7 @@ from weights_fixture import voice, weights
 from espnet_pse_kd import PersonalizedEnhancer, Profile
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.runtime import pvad
+from espnet_pse_kd.runtime.band import telephone
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.steering import DEPTH_DB, PROTECTION_DB
 
@@ -260,3 +261,21 @@ def test_silence_is_a_good_recording(weights: Path, me: Path, tmp_path: Path) ->
     run = ("enhance", tmp_path / "a.wav", "--profile", me, "-o", tmp_path / "b.wav")
     assert pse_kd(*run, model=weights) == 0
     assert not soundfile.read(tmp_path / "b.wav")[0].any()
+
+
+def test_a_telephone_recording_is_met_with_a_telephone_enrolment(
+    weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    narrow = telephone(voice(5.0))
+    soundfile.write(tmp_path / "a.wav", narrow, SAMPLE_RATE, "FLOAT")
+    run = ("enhance", tmp_path / "a.wav", "--profile", me, "-o", tmp_path / "b.wav")
+    assert pse_kd(*run, "--no-look-ahead", model=weights) == 0
+    assert "a.wav: speech of the telephone band" in capsys.readouterr().err
+    found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
+    enhancer, profile = PersonalizedEnhancer.from_pretrained(weights), Profile.load(me)
+    np.testing.assert_array_equal(found, enhancer(narrow, SAMPLE_RATE, profile))
+    encoder, dim = enhancer.model.speaker_encoder, enhancer.model.speaker_dim
+    for band, same in (("telephone", True), ("full", False)):
+        stream = enhancer.stream(profile.vector(encoder, dim, band))  # type: ignore[arg-type]
+        expected = np.concatenate([stream.process(narrow), stream.flush()])
+        assert np.array_equal(found, expected) == same

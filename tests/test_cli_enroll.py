@@ -13,7 +13,6 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import Profile
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 
 __all__ = ["me", "weights"]  # fixtures
 
@@ -46,7 +45,10 @@ def test_enroll_a_segment(weights: Path, tmp_path: Path, capsys: Capture) -> Non
     words = ("enroll", tmp_path / "long.wav", "-o", long, "--segment")
     assert pse_kd(*words, "5.0-17.0", model=weights) == 0
     assert pse_kd("enroll", tmp_path / "part.wav", "-o", part, model=weights) == 0
-    np.testing.assert_array_equal(Profile.load(long).vector, Profile.load(part).vector)
+    for one, other in zip(
+        Profile.load(long).vectors, Profile.load(part).vectors, strict=True
+    ):
+        np.testing.assert_array_equal(one.vector, other.vector)
     for bounds, text in (
         ("0.0-4.5", "no speech stands out"),
         ("5.0-6.0", "at least 1.5 s"),
@@ -97,30 +99,62 @@ def test_enroll_hears_quiet_recordings_beside_loud_ones(
 def test_enroll_refuses_two_voices(
     weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors by file, since buzzes are not as different as people are."""
-    for name in ("anna1", "anna2", "bert", "short"):
-        seconds = 2.0 if name == "short" else 9.0
-        soundfile.write(tmp_path / f"{name}.wav", voice(seconds), SAMPLE_RATE)
-    alike = {"anna1": 0.0, "anna2": 0.3, "bert": 1.2, "doubtful": 0.9}
-    angles: list[float] = []
+    """Vectors by file, since these voices are not as different as people are."""
+    angles = {"anna1": 0.0, "anna2": 0.3, "bert": 1.5, "doubtful": 1.25}
+    lengths = {name: 2000 * k for k, name in enumerate(angles, 66)}
+    for name, samples in lengths.items():
+        soundfile.write(tmp_path / f"{name}.wav", voice(9.0)[:samples], SAMPLE_RATE)
+    soundfile.write(tmp_path / "short.wav", voice(1.0), SAMPLE_RATE)
+    two = [np.concatenate([voice(9.0), voice(9.0)])]
+    soundfile.write(tmp_path / "two.wav", *two, SAMPLE_RATE)
 
-    def embed(self: object, wave: np.ndarray, name: str = "") -> np.ndarray:
-        angle = angles.pop(0) if angles else 0.0
-        return np.array([np.cos(angle), np.sin(angle), *[0.0] * 254], np.float32)
+    def vectors(encoder: object, wave: np.ndarray) -> np.ndarray:
+        known = {samples: angles[name] for name, samples in lengths.items()}
+        if len(wave) < 2 * SAMPLE_RATE:
+            return np.zeros((0, 2), np.float32)
+        if len(wave) > 10 * SAMPLE_RATE:  # what is enrolled of several, and two.wav
+            turn = np.repeat([0.0, 1.5], 4) if len(wave) == 18 * SAMPLE_RATE else [0.0]
+        else:
+            turn = np.repeat(known[len(wave)], 3)
+        return np.stack([np.cos(turn), np.sin(turn)], 1).astype(np.float32)
 
-    monkeypatch.setattr(OnnxSpeakerEncoder, "embed", embed)
+    monkeypatch.setattr("espnet_pse_kd.cli.voice.piece_vectors", vectors)
 
     def run(*names: str) -> int:
         files = [tmp_path / f"{name}.wav" for name in names]
         return pse_kd("enroll", *files, "-o", tmp_path / "p", "--force", model=weights)
 
-    angles[:] = [alike["anna1"], alike["anna2"], alike["bert"]]
     assert run("anna1", "anna2", "bert") == 2
     message = error_of(capsys)
     assert "anna1.wav and" in message and "bert.wav: two different voices" in message
-    angles[:] = [alike["anna1"], alike["anna2"]]
     assert run("anna1", "anna2", "short") == 0
-    assert "similarity" not in capsys.readouterr().err
-    angles[:] = [alike["anna1"], alike["doubtful"]]
-    assert run("anna1", "anna2") == 0
+    said = capsys.readouterr().err
+    assert "similarity" not in said
+    assert "short.wav: less than 1.2 s of speech, not compared" in said
+    assert run("anna1", "doubtful") == 0
     assert "possibly two voices" in capsys.readouterr().err
+    assert run("two") == 2
+    assert "two.wav, 8 s of it and the rest: two different" in error_of(capsys)
+
+
+def test_enroll_says_where_it_cannot_compare(
+    weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espnet_pse_kd.enhancer.CAMPP", tmp_path / "none.onnx")
+    source = tmp_path / "a.wav"
+    soundfile.write(source, voice(9.0), SAMPLE_RATE)
+    assert pse_kd("enroll", source, "-o", tmp_path / "p", model=weights) == 0
+    assert "note: not compared whether this is one voice" in capsys.readouterr().err
+    names = {one.encoder.name for one in Profile.load(tmp_path / "p").vectors}
+    assert names == {"ge2e", "ge2e_robust"}
+
+
+def test_enroll_refuses_a_tone(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    time = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
+    beeps = 0.2 * np.sin(2 * np.pi * 440 * time) * (2 * time % 1 < 0.5)
+    soundfile.write(tmp_path / "beep.wav", beeps, SAMPLE_RATE)
+    soundfile.write(tmp_path / "voice.wav", voice(9.0), SAMPLE_RATE)
+    files = tmp_path / "voice.wav", tmp_path / "beep.wav"
+    assert pse_kd("enroll", *files, "-o", tmp_path / "p", model=weights) == 2
+    assert "beep.wav: what stands out sounds always the same" in error_of(capsys)
+    assert not (tmp_path / "p").exists()

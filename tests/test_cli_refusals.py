@@ -121,16 +121,18 @@ def test_bad_profiles_and_models(
     source = write(tmp_path / "a.wav")
     text = me.read_text()
     (tmp_path / "other.profile").write_text(text.replace('"ge2e"', '"wespeaker"'))
-    (tmp_path / "newer.profile").write_text(
-        text.replace('"format_version": 1', '"format_version": 9')
-    )
+    for name, version in (("older", 1), ("newer", 9)):
+        (tmp_path / f"{name}.profile").write_text(
+            text.replace('"format_version": 2', f'"format_version": {version}')
+        )
     (tmp_path / "cut.profile").write_text(text[:200])
     (tmp_path / "deep.profile").write_text("[" * 200_000)
     student = (weights / "student.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(student[:9999])
     (tmp_path / "text.onnx").write_text("no model")
     for profile, model, text in (
-        ("other.profile", weights, "made with the speaker encoder 'wespeaker'"),
+        ("other.profile", weights, "made with the speaker encoders 'wespeaker'"),
+        ("older.profile", weights, "older version"),
         ("newer.profile", weights, "format version 9"),
         ("cut.profile", weights, "no profile"),
         ("deep.profile", weights, "no profile"),

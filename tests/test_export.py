@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from exported import network, seeded, speech, unit_vector
+from exported import ENCODER, network, seeded, speech, unit_vector
 from torch import Tensor, nn
 
 import espnet_pse_kd
@@ -28,6 +28,7 @@ from espnet_pse_kd.metrics.separation import si_sdr
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.mingru import MinGRUNet
 from espnet_pse_kd.recipe.packing import teacher_config
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.runtime.stream import EnhancerStream
@@ -85,7 +86,7 @@ def test_file_says_what_it_holds(name: str) -> None:
     net, model = network(name), StreamingModel(exported.student(name))
     assert (model.name, model.sample_rate) == (name, 16000)
     assert (model.hop, model.latency) == (net.hop, net.latency)
-    assert (model.speaker_encoder, model.speaker_dim) == ("ge2e", net.speaker_dim)
+    assert (model.speaker_encoder, model.speaker_dim) == (ENCODER, net.speaker_dim)
     assert model.version == espnet_pse_kd.__version__
     assert model.metadata["precision"] == "fp32"
     state, expected = model.init_state(), net.init_state(1)._asdict()
@@ -231,7 +232,7 @@ def test_load_student_from_folder_and_zip(tmp_path: Path) -> None:
         net, info = load_student(source)
         assert not net.training
         np.testing.assert_array_equal(whole_pass(net, wave, vector), expected)
-        assert (info.name, info.speaker_encoder) == ("mingru", "ge2e")
+        assert (info.name, info.speaker_encoder) == ("mingru", ENCODER)
         assert info.personalized and info.source == source
         assert info.network_conf == CONF
 
@@ -347,7 +348,7 @@ def test_a_pvad_is_exported_with_its_own_encoder_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was trained on: named by its data, or by what was packed of it."""
-    exports: list[str] = []
+    exports: list[EncoderIdentity] = []
     monkeypatch.setattr(
         bundle, "export_pvad", lambda net, path, name: exports.append(name)
     )
@@ -370,7 +371,9 @@ def test_a_pvad_is_exported_with_its_own_encoder_only(
         export_bundle(student, tmp_path / "s.onnx", None, vad, tmp_path / "v.onnx")
 
     for vad in (trained, packed):
-        with pytest.raises(UserError, match="'ge2e', the student on .* 'ge2e_robust'"):
+        with pytest.raises(
+            UserError, match="'ge2e' .*, the student on .* 'ge2e_robust'"
+        ):
             export(robust, vad)
     with pytest.raises(
         UserError, match="does not say whose .* 'speaker_encoder: NAME'"
@@ -379,7 +382,7 @@ def test_a_pvad_is_exported_with_its_own_encoder_only(
     assert exports == []
     for vad in (trained, packed):
         export(plain, vad)
-    assert exports == ["ge2e", "ge2e"]
+    assert exports == [ENCODER, ENCODER]
 
 
 def test_command_writes_a_model_that_runs(
@@ -397,7 +400,7 @@ def test_command_writes_a_model_that_runs(
     assert np.isfinite(frame).all()
     conf = {"speaker_encoder": "espnet/voxcelebs12", **CONF}
     foreign = make_training(tmp_path / "foreign", extractor_conf=conf)
-    with pytest.raises(UserError, match="only ge2e and ge2e_robust can be exported"):
+    with pytest.raises(UserError, match="only ge2e, ge2e_robust, campp can be"):
         export_bundle(foreign, tmp_path / "a.onnx", tmp_path / "encoder.onnx")
     assert not (tmp_path / "a.onnx").exists()
     conf = {"speaker_encoder": "ge2e", "personalized": False, **CONF}

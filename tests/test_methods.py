@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from espnet_pse_kd.bin import train
+from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
@@ -152,7 +154,8 @@ def plan(tmp_path):
     for split in ("train", "dev"):
         folder = tmp_path / "dump/enroll" / split
         folder.mkdir(parents=True)
-        (folder / "vectors.npz").write_bytes(split.encode())
+        vectors = EnrolmentVectors([split], ["s"], ["r"], np.eye(1, 256))
+        vectors.save(folder / "vectors.npz")
     return training.Plan(BASE, "x", tmp_path / "exp", tmp_path / "dump")
 
 
@@ -219,10 +222,17 @@ def test_student_says_whose_vectors_it_learnt_from(plan, tmp_path):
     assert conf("mingru", width=8) == {"width": 8}  # stage 3 has not run
     note.parent.mkdir()
     note.write_text("ge2e\n")
-    assert conf("mingru", width=8) == {"width": 8}
-    note.write_text("ge2e_robust\n")
-    assert conf("mingru", width=8) == {"width": 8, "speaker_encoder": "ge2e_robust"}
+    assert conf("mingru", width=8) == {"width": 8}  # an older version's
+    note.write_text("ge2e_robust 0123\n")
+    named = {"speaker_encoder": "ge2e_robust", "speaker_digest": "0123"}
+    assert conf("mingru", width=8) == {"width": 8, **named}
     assert conf("td_speakerbeam") == {}  # ESPnet's own
+    clips = [["a"], ["s"], ["r"]]
+    for dim, said in ((192, {"speaker_dim": 192}), (256, {})):
+        vectors = EnrolmentVectors(*clips, np.eye(1, dim, dtype=np.float32))
+        vectors.save(note.parents[1] / "vectors.npz")
+        assert conf("mingru", width=8) == {"width": 8, **named, **said}
+    assert conf("mingru", speaker_dim=7)["speaker_dim"] == 7
     with pytest.raises(UserError, match="'ge2e', but .*vectors of 'ge2e_robust'"):
         conf("mingru", speaker_encoder="ge2e")
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -26,9 +27,10 @@ from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.runtime import pvad as pvad_module
 from espnet_pse_kd.runtime.default_model import PERSONAL_VAD, SPEAKER_ENCODER, WEIGHTS
 from espnet_pse_kd.runtime.features import hold_clicks, mel_power, trim_silence
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file, seal
-from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.profile import Profile, VoiceVector
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.runtime.steering import Steering
@@ -54,7 +56,7 @@ class Delay:
     """A model that passes its input, one hop late as our networks are."""
 
     sample_rate, hop, latency, speaker_dim = 16000, 160, 320, 256
-    speaker_encoder = "ge2e"
+    speaker_encoder = exported.ENCODER
 
     def init_state(self) -> dict[str, np.ndarray]:
         return {"state_last": np.zeros(self.hop, np.float32)}
@@ -83,17 +85,18 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import numpy as np
 from espnet_pse_kd.runtime.model import StreamingModel
-from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.runtime.profile import Profile, VoiceVector
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.runtime.stream import EnhancerStream
 student, encoder, pvad = sys.argv[1:]
 wave = np.random.default_rng(0).normal(0, 0.1, 16000)
 encoder = OnnxSpeakerEncoder(encoder)
-profile = Profile(encoder.embed(wave), encoder.name, 1.0, -20.0, 30.0, "now")
+vector = VoiceVector(encoder.identity, "full", encoder.embed(wave))
+profile = Profile((vector,), 1.0, -20.0, 30.0, "now")
 stream = EnhancerStream(StreamingModel(student), profile, 48000)
 assert len(stream.process(wave)) + len(stream.flush()) == 16000
-assert OnnxPersonalVAD(pvad, encoder).posteriors(wave, profile.vector).shape == (101, 3)
+assert OnnxPersonalVAD(pvad, encoder).posteriors(wave, vector.vector).shape == (101, 3)
 assert not {"torch", "espnet2", "scipy", "onnx"} & set(sys.modules)
 """
 
@@ -282,10 +285,16 @@ def test_bad_arguments_are_refused(model: StreamingModel) -> None:
             EnhancerStream(model, vector)
     with pytest.raises(UserError, match="sample_rate: 0"):
         EnhancerStream(model, unit_vector(), 0)
-    with pytest.raises(UserError, match="made with the speaker encoder 'ecapa'"):
-        EnhancerStream(model, profile(speaker_encoder="ecapa"))
-    with pytest.raises(UserError, match=r"128 dimensions\), the model needs"):
-        EnhancerStream(model, profile(vector=unit_vector(128)))
+    ecapa = VoiceVector(EncoderIdentity("ecapa", "0" * 16), "full", unit_vector(192))
+    with pytest.raises(UserError, match="encoders 'ecapa' .*, the model needs 'ge2e'"):
+        EnhancerStream(model, profile(vectors=(ecapa,)))
+    other = EncoderIdentity("ge2e", "1234567890abcdef")
+    stale = VoiceVector(other, "full", unit_vector())
+    with pytest.raises(UserError, match=r"other weights .*'ge2e' \(12345678, the mod"):
+        EnhancerStream(model, profile(vectors=(stale,)))
+    short = VoiceVector(exported.ENCODER, "full", unit_vector(128))
+    with pytest.raises(UserError, match="128 dimensions .*, the model needs 256"):
+        EnhancerStream(model, profile(vectors=(short,)))
 
 
 def test_timings(model: StreamingModel) -> None:
@@ -399,8 +408,10 @@ def test_sealed_metadata_come_back(metadata: dict[str, str]) -> None:
 
 def profile(**changes: object) -> Profile:
     fields = {
-        "vector": unit_vector(),
-        "speaker_encoder": "ge2e",
+        "vectors": (
+            VoiceVector(exported.ENCODER, "full", unit_vector()),
+            VoiceVector(exported.ENCODER, "telephone", unit_vector(seed=1)),
+        ),
         "seconds": 12.5,
         "level_dbfs": -26.1,
         "snr_db": 31.0,
@@ -415,19 +426,39 @@ def test_profile_comes_back(tmp_path: Path) -> None:
     path, saved = tmp_path / "new" / "me.profile", profile()
     saved.save(path)
     loaded = Profile.load(path)
-    np.testing.assert_array_equal(loaded.vector, saved.vector)
-    assert loaded.vector.dtype == np.float32
-    for field in ("speaker_encoder", "seconds", "created", "sources", "snr_db"):
+    for band in ("full", "telephone"):
+        found, expected = (
+            one.vector(exported.ENCODER, 256, band) for one in (loaded, saved)
+        )
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.float32
+    for field in ("seconds", "level_dbfs", "snr_db", "created", "sources", "band"):
         assert getattr(loaded, field) == getattr(saved, field), field
     assert [file.name for file in path.parent.iterdir()] == ["me.profile"]
     with pytest.raises(ValueError):
-        loaded.vector[0] = 1.0
+        loaded.vector(exported.ENCODER, 256)[0] = 1.0
+    assert path.stat().st_size < 8192
+
+
+def test_profile_of_one_band_serves_both() -> None:
+    only = VoiceVector(exported.ENCODER, "telephone", unit_vector(seed=1))
+    found = profile(vectors=(only,)).vector(exported.ENCODER, 256, "full")
+    np.testing.assert_array_equal(found, only.vector)
 
 
 def test_profile_refuses_other_vectors() -> None:
     for vector in (unit_vector() * 2, np.zeros(256), unit_vector() * np.nan, [[1.0]]):
         with pytest.raises(UserError, match="not a unit vector"):
-            profile(vector=vector)
+            VoiceVector(exported.ENCODER, "full", vector)
+    one = VoiceVector(exported.ENCODER, "full", unit_vector())
+    for vectors, message in (
+        ((), "profile: 0 vectors"),
+        ((one, one), "profile: 2 vectors, 1 different"),
+    ):
+        with pytest.raises(UserError, match=message):
+            profile(vectors=vectors)
+    with pytest.raises(UserError, match="band 'wide', known are full, telephone"):
+        VoiceVector(exported.ENCODER, "wide", unit_vector())
 
 
 def changed(**changes: object) -> Callable[[bytes], bytes]:
@@ -437,6 +468,17 @@ def changed(**changes: object) -> Callable[[bytes], bytes]:
         fields = {**json.loads(data), **changes}
         kept = {key: value for key, value in fields.items() if value is not None}
         return json.dumps(kept).encode()
+
+    return change
+
+
+def in_first(**changes: object) -> Callable[[bytes], bytes]:
+    """The same of its first vector."""
+
+    def change(data: bytes) -> bytes:
+        first, *others = json.loads(data)["vectors"]
+        one = json.loads(changed(**changes)(json.dumps(first).encode()))
+        return changed(vectors=[one, *others])(data)
 
     return change
 
@@ -451,13 +493,28 @@ BAD_PROFILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "audio": (lambda data: b"RIFF\x00\xff\xfeWAVE", "truncated, or no profile"),
     "list": (lambda data: b"[1, 2]", "no profile"),
     "other JSON": (lambda data: b'{"a": 1}', "no profile"),
-    "newer": (changed(format_version=2), "format version 2, .* upgrade it"),
-    "lacks the vector": (changed(vector=None), "damaged profile .*vector"),
-    "lacks the encoder": (changed(speaker_encoder=None), "damaged profile"),
-    "no base64": (changed(vector="???"), "damaged profile"),
-    "odd bytes": (changed(vector="AAAAAAA="), "damaged profile"),
-    "NaN": (changed(vector=encoded(unit_vector() * np.nan)), "not a unit vector"),
-    "norm 0": (changed(vector=encoded(np.zeros(256))), "norm 0, not a unit vector"),
+    "newer": (changed(format_version=3), "format version 3, .* upgrade it"),
+    "older": (changed(format_version=1), "older version .1., .*: pse-kd enroll"),
+    "version 0": (changed(format_version=0), "no profile"),
+    "version true": (changed(format_version=True), "no profile"),
+    "huge": (lambda data: data + b" " * (1 << 20), "more than 1 MB; make one"),
+    "lacks the vectors": (changed(vectors=None), "damaged profile .*vectors"),
+    "no vectors": (changed(vectors=[]), "profile: 0 vectors"),
+    "vectors of text": (changed(vectors=["a"]), "damaged profile"),
+    "vectors in a text": (changed(vectors="abc"), "damaged profile .*no list"),
+    "many vectors": (changed(vectors=[{}] * 33), "damaged profile .*at most 32"),
+    "many sources": (changed(sources=["a"] * 10001), "damaged profile .*sources"),
+    "source a number": (changed(sources=[1]), "damaged profile .*no text"),
+    "seconds a text": (changed(seconds="12"), "damaged profile"),
+    "seconds NaN": (changed(seconds=float("nan")), "damaged profile .*seconds"),
+    "created a number": (changed(created=7), "damaged profile .*no text"),
+    "lacks the digest": (in_first(digest=None), "damaged profile .*digest"),
+    "no base64": (in_first(vector="???"), "damaged profile"),
+    "odd bytes": (in_first(vector="AAAAAAA="), "damaged profile"),
+    "other band": (in_first(band="wide"), "the band 'wide'"),
+    "NaN": (in_first(vector=encoded(unit_vector() * np.nan)), "not a unit vector"),
+    "norm 0": (in_first(vector=encoded(np.zeros(256))), "norm 0, not a unit vector"),
+    "long": (in_first(vector=encoded(unit_vector(5000))), "not a unit vector"),
     "unknown field": (changed(voice="mine"), "damaged profile .*voice"),
 }
 
@@ -474,6 +531,13 @@ def test_bad_profiles_are_one_line(case: str, tmp_path: Path) -> None:
     assert "\n" not in text and text.startswith(f"{path}: ") and ";" in text
     with pytest.raises(UserError, match="none.profile: No such file"):
         Profile.load(tmp_path / "none.profile")
+
+
+def test_a_pipe_is_no_profile(tmp_path: Path) -> None:
+    """It would be waited for, for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: a pipe or device"):
+        Profile.load(tmp_path / "pipe")
 
 
 # --- speaker encoder and personal VAD ------------------------------------------------
@@ -608,7 +672,7 @@ def test_posteriors_of_next_to_nothing(
 
 def test_pvad_needs_its_encoder() -> None:
     path = exported.pvad()[1]
-    with pytest.raises(UserError, match="encoder 'ge2e', the model has None; put"):
+    with pytest.raises(UserError, match="encoder 'ge2e' .*, the model has None; put"):
         OnnxPersonalVAD(path)
     assert OnnxPersonalVAD(path, OnnxSpeakerEncoder(exported.speaker_encoder())).classes
 
@@ -617,7 +681,8 @@ def test_pvad_without_windows_refuses_another_encoder(
     encoder: OnnxSpeakerEncoder, tmp_path: Path
 ) -> None:
     path = tmp_path / "pvad.onnx"
-    export_pvad(PersonalVAD("et", hidden=8, layers=1), path, "ge2e_robust")
-    assert OnnxPersonalVAD(path).speaker_encoder == "ge2e_robust"
-    with pytest.raises(UserError, match="'ge2e_robust', the model has 'ge2e'; put"):
+    other = EncoderIdentity("ge2e", "0" * 16)
+    export_pvad(PersonalVAD("et", hidden=8, layers=1), path, other)
+    assert OnnxPersonalVAD(path).speaker_encoder == other
+    with pytest.raises(UserError, match=r"\(00000000\), the model has 'ge2e' \("):
         OnnxPersonalVAD(path, encoder)

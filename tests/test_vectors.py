@@ -84,7 +84,8 @@ def test_vectors_of_another_encoder_are_forgotten(dump):
     before = (dump / "raw/train/window_vectors/a.npy").stat().st_mtime_ns
     main(["--dump_dir", str(dump), "--splits", "--sets", "train"])
     assert (dump / "raw/train/window_vectors/a.npy").stat().st_mtime_ns > before
-    assert note.read_text() == "ge2e\n"
+    name, digest, *window = note.read_text().split()
+    assert (name, len(digest), window) == ("ge2e", 16, ["0.8", "s"])
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def voice(seconds: float, seed: int = 0, pitch: float = 110.0) -> np.ndarray:
-    """Float32 syllables of a buzz at ``pitch`` Hz with pauses: (N,) at 16 kHz."""
+    """Float32 vowels at ``pitch`` Hz in syllables with pauses: (N,) at 16 kHz."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     glide = pitch * (time + 0.01 * np.sin(2 * np.pi * 0.7 * time))
-    buzz: np.ndarray = sum(
-        np.sin(2 * np.pi * k * glide + rng.uniform(0, 6)) / k**0.8 for k in range(1, 24)
-    )
+    formants = [
+        low * (high / low) ** (0.5 + 0.5 * np.sin(2 * np.pi * rate * time))
+        for low, high, rate in ((250, 900, 1.1), (800, 2600, 0.7), (2200, 4500, 1.7))
+    ]
+    buzz = np.zeros(len(time))
+    for k in range(1, int(7000 / pitch)):
+        gain = sum(1 / (1 + ((k * pitch - f) / 150) ** 2) for f in formants) + 0.003
+        buzz += gain * np.sin(2 * np.pi * k * glide + rng.uniform(0, 6))
     syllables = np.abs(np.sin(2 * np.pi * 2.0 * time)) * (time % 3.0 < 2.5)
-    return (0.05 * buzz * syllables).astype(np.float32)
+    return (0.026 * buzz * syllables).astype(np.float32)

@@ -21,6 +21,8 @@ import torch
 from speech_segments import Noises, Speaker, at_ratio, read_speakers
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.runtime.default_model import CAMPP, SPEAKER_ENCODER, WEIGHTS
+from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.speaker import SpeakerEncoder, load_speaker_encoder
 from espnet_pse_kd.utils.progress import progress
 
@@ -82,25 +84,33 @@ def draw_mixtures(
     return mixtures
 
 
+def load(name: str) -> SpeakerEncoder | OnnxSpeakerEncoder:
+    """An encoder in onnxruntime where the package has its file: that is faster."""
+    light = {"ge2e_robust": WEIGHTS / SPEAKER_ENCODER, "campp": CAMPP}
+    return (
+        OnnxSpeakerEncoder(light[name]) if name in light else load_speaker_encoder(name)
+    )
+
+
 class Vectors:
     """Vectors of all that the conditions compare.
 
     Args:
-        encoder: to measure.
+        name: of the encoder to measure.
         speakers: of one corpus.
         mixtures: of them.
     """
 
     def __init__(
         self,
-        encoder: SpeakerEncoder,
+        name: str,
         speakers: Sequence[Speaker],
         mixtures: Sequence[Mixture],
     ) -> None:
-        self.encoder, self.mixtures = encoder, mixtures
+        self.name, self.encoder, self.mixtures = name, load(name), mixtures
         self.speaker = np.array([m.speaker for m in mixtures])
         self.rival = np.array([m.rival for m in mixtures])
-        label = f"{encoder.name}, "
+        label = f"{name}, "
         self.enrolment = self._embed([s.enrolment for s in speakers], f"{label}15 s")
         self.clean = self._embed([m.target for m in mixtures], f"{label}clean")
         mixed = [m.target + m.interferer + m.noise for m in mixtures]
@@ -112,18 +122,14 @@ class Vectors:
         for mixture in self.mixtures:
             wave = np.sum([getattr(mixture, part) for part in parts], 0)
             crops += [wave[:count], wave[-count:]]
-        batch = np.stack(crops).astype(np.float32)  # [2 M, N]
-        # The window in the middle of a crop is the crop.
-        hop = round(seconds * 100 / 2) * 160
-        pieces = [
-            self.encoder.windows_batch(chunk, hop, seconds)[:, 1]
-            for chunk in np.array_split(batch, -(-len(batch) // 16))
-        ]
-        return torch.cat(pieces).numpy()
+        # The window in the middle of a crop is the crop; CAM++ moves any inside.
+        hop = count if self.name == "campp" else round(seconds * 50) * 160
+        found = [self.encoder.windows(crop.astype("f"), hop, seconds) for crop in crops]
+        return np.stack([np.asarray(vectors[1]) for vectors in found])
 
     def _embed(self, waves: Sequence[np.ndarray], label: str) -> np.ndarray:
-        vectors = [self.encoder.embed(w) for w in progress(waves, len(waves), label)]
-        return torch.stack(vectors).numpy()
+        found = [self.encoder.embed(w) for w in progress(waves, len(waves), label)]
+        return np.stack([np.asarray(vector) for vector in found])
 
 
 def conditions(found: Vectors) -> dict[str, Trials]:
@@ -226,7 +232,7 @@ def measure(folder: Path, args: argparse.Namespace) -> list[str]:
     mixtures = draw_mixtures(speakers, Noises(args.noise), generator)
     columns = {}
     for name in args.encoders:
-        found = Vectors(load_speaker_encoder(name), speakers, mixtures)
+        found = Vectors(name, speakers, mixtures)
         columns[name] = conditions(found)
     counts = f"{len(speakers)} speakers, {len(mixtures)} segments"
     lines = [

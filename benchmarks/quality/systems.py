@@ -114,11 +114,12 @@ def _torch(system: System) -> Enhance:
     from espnet_pse_kd.export import load_student
 
     torch.set_num_threads(1)
-    network, _ = load_student(str(system.source))
+    network, info = load_student(str(system.source))
 
     @torch.inference_mode()
     def enhance(signals: Signals, enrolment: Sequence[Path]) -> np.ndarray:
-        vector = profile(system.source, [str(path) for path in enrolment]).vector
+        voice = profile(system.source, [str(path) for path in enrolment])
+        vector = voice.vector(info.speaker_encoder, network.speaker_dim)
         wave, speaker = (torch.tensor(x)[None] for x in (signals.mixture, vector))
         return network(wave, speaker)[0].numpy()
 

@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--speaker_encoder",
         default="ge2e",
-        help="ge2e, ge2e_robust, or an ESPnet-SPK model",
+        help="ge2e, ge2e_robust, campp, or an ESPnet-SPK model",
     )
     add("--nj", type=int, default=1, help="processes")
     add("--ngpu", type=int, default=0, help="1: compute on a GPU, in one process")

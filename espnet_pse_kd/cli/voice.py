@@ -16,12 +16,22 @@ import soxr
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.channels import Downmix
+from espnet_pse_kd.runtime.default_model import CAMPP
 from espnet_pse_kd.runtime.enrolment_quality import (
+    LEAST_SPEECH,
     Recording,
     brevity,
     faults,
     measure,
     refuse_unfit,
+)
+from espnet_pse_kd.runtime.one_voice import (
+    LEAST_SECONDS,
+    PARTS,
+    Limits,
+    least_alike,
+    piece_vectors,
+    split,
 )
 from espnet_pse_kd.runtime.onnxfile import check_threads
 from espnet_pse_kd.sound.reading import SoundInput, open_sound
@@ -29,20 +39,10 @@ from espnet_pse_kd.sound.reading import SoundInput, open_sound
 if TYPE_CHECKING:
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
     from espnet_pse_kd.runtime.profile import Profile
+    from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 
 LONGEST = 600.0
 """Seconds of an enrolment file; more brings nothing, and is rarely one voice."""
-DIFFERENT, DOUBTFUL = 0.5, 0.65
-"""Cosines of two files' vectors below which they are two voices, or may be.
-
-Of `ge2e_robust`. Enrolment clips of docs/findings.md with 3 to 8 s of speech, each in a
-room, noise and channel of its own, 20 speakers for development: all 36 pairs of one
-voice have 0.65 or more, 73 % of the pairs of two voices less than 0.5, 91 % less than
-0.65. Clean LibriSpeech, 30 training speakers: one voice has 0.84 or more, 69 % of the
-pairs of two have less than 0.5. Of 32 pairs of one test voice, one has less than 0.5.
-"""
-
-_COMPARABLE = 3.0  # seconds of speech from which a vector tells voices apart
 
 
 class Clip(NamedTuple):
@@ -91,8 +91,10 @@ def read_clip(path: Path, bounds: tuple[float, float] | None = None) -> Clip:
                 "voice alone with --segment"
             )
         wave = _mixed(sound, (begin, end))
-    if measure(wave).speech == 0.0:
-        refuse_unfit(measure(wave), str(path))
+    found = measure(wave)
+    # Several short files may be enough together; a tone among them spoils all.
+    if found.speech == 0.0 or found.speech >= LEAST_SPEECH:
+        refuse_unfit(found, str(path))
     return Clip(path, wave)
 
 
@@ -115,7 +117,8 @@ def enroll(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> Profile:
         clips: what `read_clip` found fit.
 
     Raises:
-        UserError: too little speech in all, or two clearly different voices.
+        UserError: too little speech in all, or two clearly different voices, in two
+            files or in one.
     """
     found = [measure(clip.wave) for clip in clips]
     for clip, recording in zip(clips, found, strict=True):
@@ -123,7 +126,7 @@ def enroll(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> Profile:
     speech = one_level(clips, found)
     names = ", ".join(str(clip.path) for clip in clips)
     refuse_unfit(measure(speech), names)
-    refuse_two_voices(enhancer, clips)
+    refuse_two_voices(enhancer.voice_judge, clips)
     for text in brevity(measure(speech)):
         print(f"warning: {text}", file=sys.stderr)
     # Side by side, a good clip would hide what is wrong with another.
@@ -156,28 +159,59 @@ def one_level(clips: Sequence[Clip], found: Sequence[Recording]) -> np.ndarray:
     return np.concatenate([g * clip.wave for g, clip in zip(gains, clips, strict=True)])
 
 
-def refuse_two_voices(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> None:
-    """Compare every two clips that are long enough to be told apart.
+def refuse_two_voices(judge: OnnxSpeakerEncoder | None, clips: Sequence[Clip]) -> None:
+    """Compare every two clips, and the parts of each, as far as they can be told apart.
+
+    What is too short, or cannot be compared for want of CAM++, is said on standard
+    error.
+
+    Args:
+        judge: CAM++, None where the install lacks it.
+        clips: each with speech.
 
     Raises:
-        UserError: a pair is less alike than `DIFFERENT`; the least alike is named.
+        UserError: two clips, or two parts of one, are clearly two voices; the least
+            alike are named.
     """
-    clips = [clip for clip in clips if measure(clip.wave).speech >= _COMPARABLE]
-    if len(clips) < 2:
-        return
-    vectors = np.stack([enhancer.speaker_encoder.embed(clip.wave) for clip in clips])
-    cosines = vectors @ vectors.T  # [K, K]
-    first, second = np.unravel_index(cosines.argmin(), cosines.shape)
-    least = cosines[first, second]
-    pair = f"{clips[first].path} and {clips[second].path}"
-    if least < DIFFERENT:
-        raise UserError(
-            f"{pair}: two different voices (similarity {least:.2f}, one voice has "
-            f"{DIFFERENT} or more); enroll one person at a time"
-        )
-    if least < DOUBTFUL:
+    if judge is None:
         print(
-            f"warning: {pair}: possibly two voices (similarity {least:.2f})",
+            "note: not compared whether this is one voice: this install has no CAM++ "
+            f"({CAMPP.name})",
+            file=sys.stderr,
+        )
+        return
+    heard = {clip.path: piece_vectors(judge, clip.wave) for clip in clips}
+    for path, vectors in heard.items():
+        if not len(vectors) and len(clips) > 1:
+            print(
+                f"note: {path}: less than {LEAST_SECONDS} s of speech, not compared "
+                "with the others",
+                file=sys.stderr,
+            )
+        parts = split(vectors)
+        where = f"{path}, {parts.seconds:.0f} s of it and the rest"
+        _judge(where, parts.similarity, PARTS)
+    comparable = {path: vectors for path, vectors in heard.items() if len(vectors)}
+    paths, found = list(comparable), least_alike(list(comparable.values()))
+    if found is not None:
+        names = f"{paths[found.first]} and {paths[found.second]}"
+        _judge(names, found.similarity, found.limits)
+
+
+def _judge(what: str, alike: float, limits: Limits) -> None:
+    """Refuse two voices, and warn where there may be two.
+
+    Raises:
+        UserError: they are clearly two.
+    """
+    if alike < limits.different:
+        raise UserError(
+            f"{what}: two different voices (similarity {alike:.2f}, one voice has "
+            f"{limits.different} or more); enroll one person at a time"
+        )
+    if alike < limits.doubtful:
+        print(
+            f"warning: {what}: possibly two voices (similarity {alike:.2f})",
             file=sys.stderr,
         )
 
@@ -239,7 +273,7 @@ def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Pr
     profile = Profile.load(args.profile)
     model = enhancer.model
     try:
-        profile.check_encoder(model.speaker_encoder, model.speaker_dim)
+        profile.vector(model.speaker_encoder, model.speaker_dim)
     except UserError as error:
         raise UserError(f"{args.profile}: {error}") from None
     return profile

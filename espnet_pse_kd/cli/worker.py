@@ -17,6 +17,7 @@ from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.presence_report import entry, report
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import write_target
+from espnet_pse_kd.runtime.band import FULL, measure_band
 from espnet_pse_kd.runtime.meter import Presence
 from espnet_pse_kd.runtime.steering import NORMAL, Strength
 from espnet_pse_kd.sound.formats import Format, output_format
@@ -138,7 +139,7 @@ class Worker:
             form = output_format(sound.format, job.source, _named(job.output))
             check_writable(form, job.output)
             self._note(sound)
-            recording = self._recording(sound.format)
+            recording = self._recording(sound.format, self._band(sound))
             heard = self._heard(sound, recording)
             if self._looks_ahead and not recording.steer(heard, self._options.strength):
                 self._warn_of_absence(job)
@@ -167,7 +168,7 @@ class Worker:
         self._say(job, f"{job.output}: {seconds:.1f} s")
         return Outcome(seconds, [], {})
 
-    def _recording(self, form: Format) -> RecordingEnhancer:
+    def _recording(self, form: Format, band: str = FULL) -> RecordingEnhancer:
         return self._enhancer.recording(
             self._profile,
             form.rate,
@@ -175,7 +176,18 @@ class Worker:
             self._options.per_channel,
             self._options.attenuation_limit,
             self._options.keep_above,
+            band,
         )
+
+    def _band(self, sound: SoundInput) -> str:
+        """Band of the speech, said where it is not the usual one."""
+        band = measure_band(sound.blocks(), sound.format.rate)
+        if band != FULL:
+            self._tell(
+                f"note: {sound.path}: speech of the {band} band; the profile's vector "
+                "of that band is used"
+            )
+        return band
 
     @contextmanager
     def _written(

@@ -28,6 +28,8 @@ class NetworkExtractor(AbsExtractor):
         speaker_encoder: frozen encoder of enrolment waveforms, see
             `load_speaker_encoder`. It is loaded with the first waveform, is never
             trained, and has no part in the checkpoint.
+        speaker_digest: of the weights of that encoder when the network was trained;
+            stage 5 writes it. Another encoder of the same name is refused.
         personalized: False ignores the enrolment, the baseline without
             personalization: the network gets a zero vector.
         **network_conf: arguments of the network.
@@ -42,6 +44,7 @@ class NetworkExtractor(AbsExtractor):
         self,
         input_dim: int,
         speaker_encoder: str = "ge2e",
+        speaker_digest: str | None = None,
         personalized: bool = True,
         **network_conf: Any,
     ) -> None:
@@ -54,6 +57,7 @@ class NetworkExtractor(AbsExtractor):
         self.network: Any = build("extractor_conf", self.network_class, network_conf)
         self.personalized = personalized
         self.speaker_encoder_name = speaker_encoder
+        self.speaker_digest = speaker_digest
         self._speaker_encoder: SpeakerEncoder | None = None
 
     def forward(
@@ -106,10 +110,26 @@ class NetworkExtractor(AbsExtractor):
                 "(batch, samples) or vectors (batch, 1, dim)"
             )
         if self._speaker_encoder is None:
-            self._speaker_encoder = load_speaker_encoder(self.speaker_encoder_name)
+            self._speaker_encoder = self._load_speaker_encoder()
         encoder = self._speaker_encoder.to(enrolment.device)
         waves = [wave[:n] for wave, n in zip(enrolment, lengths.tolist())]
         return encoder.embed_batch(waves)
+
+    def _load_speaker_encoder(self) -> SpeakerEncoder:
+        """The encoder of the training's vectors.
+
+        Raises:
+            UserError: the encoder of that name has other weights by now.
+        """
+        encoder = load_speaker_encoder(self.speaker_encoder_name)
+        if self.speaker_digest not in (None, encoder.digest):
+            raise UserError(
+                f"speaker encoder {encoder.name!r}: its weights are "
+                f"{encoder.digest[:8]}, the network was trained with vectors of "
+                f"{str(self.speaker_digest)[:8]}; install the version that trained it, "
+                "or give vectors"
+            )
+        return encoder
 
 
 def _adapter(name: str, network: type[nn.Module]) -> type[NetworkExtractor]:

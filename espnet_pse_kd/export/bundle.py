@@ -15,6 +15,7 @@ from espnet_pse_kd.export.teachers import (
     export_speaker_encoder,
 )
 from espnet_pse_kd.nets.streaming import StreamingNetwork
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 
 
 def export_bundle(
@@ -74,7 +75,7 @@ def write_student(
     """
     _check(info, speaker_encoder is not None)
     if speaker_encoder is not None:
-        export_speaker_encoder(speaker_encoder, info.speaker_encoder)
+        export_speaker_encoder(speaker_encoder, info.speaker_encoder.name)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "student.onnx" if int8 else student
         export_student(network, info.name, fp32, info.speaker_encoder)
@@ -90,10 +91,12 @@ def _check(info: StudentInfo, with_encoder: bool) -> None:
             "personalized student"
         )
     if with_encoder:
-        check_speaker_encoder(info.speaker_encoder)
+        check_speaker_encoder(info.speaker_encoder.name)
 
 
-def _check_pvad(source: str | Path, encoder: str | None, info: StudentInfo) -> None:
+def _check_pvad(
+    source: str | Path, encoder: EncoderIdentity | None, info: StudentInfo
+) -> None:
     """Refuse a personal VAD that does not hear the same vectors as the student."""
     if encoder is None:
         raise UserError(
@@ -103,7 +106,7 @@ def _check_pvad(source: str | Path, encoder: str | None, info: StudentInfo) -> N
         )
     if encoder != info.speaker_encoder:
         raise UserError(
-            f"{source}: trained on vectors of the speaker encoder {encoder!r}, the "
-            f"student on those of {info.speaker_encoder!r}; give a personal VAD that "
+            f"{source}: trained on vectors of the speaker encoder {encoder}, the "
+            f"student on those of {info.speaker_encoder}; give a personal VAD that "
             "was trained with the student's"
         )

@@ -22,6 +22,8 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.nets.streaming import StreamingNetwork
+from espnet_pse_kd.runtime.identity import EncoderIdentity
+from espnet_pse_kd.speaker import OFFLINE_NAMES, identity_of
 from espnet_pse_kd.utils.tensors import load_tensors
 from espnet_pse_kd.utils.yamls import parse_yaml
 
@@ -39,14 +41,14 @@ class StudentInfo:
 
     Attributes:
         name: of the network, in ``NETWORKS``.
-        speaker_encoder: name of the encoder whose vectors it was trained on.
+        speaker_encoder: the encoder whose vectors it was trained on.
         personalized: False where it was trained to ignore the vector.
         source: folder or zip that it was read from.
         network_conf: arguments of the network.
     """
 
     name: str
-    speaker_encoder: str
+    speaker_encoder: EncoderIdentity
     personalized: bool
     source: Path
     network_conf: Mapping[str, Any]
@@ -80,7 +82,9 @@ def load_student(source: str | Path) -> tuple[StreamingNetwork, StudentInfo]:
     conf = dict(config.get("extractor_conf") or {})
     info = StudentInfo(
         name=name,
-        speaker_encoder=conf.pop("speaker_encoder", "ge2e"),
+        speaker_encoder=_identity(
+            conf.pop("speaker_encoder", "ge2e"), conf.pop("speaker_digest", None)
+        ),
         personalized=conf.pop("personalized", True),
         source=source,
         network_conf=conf,
@@ -90,12 +94,12 @@ def load_student(source: str | Path) -> tuple[StreamingNetwork, StudentInfo]:
     return network, info
 
 
-def load_pvad(source: str | Path) -> tuple[PersonalVAD, str | None]:
+def load_pvad(source: str | Path) -> tuple[PersonalVAD, EncoderIdentity | None]:
     """Load a trained personal VAD; ``source`` and errors as of `load_student`.
 
     Returns:
-        The network in evaluation mode, and the name of the speaker encoder whose
-        vectors it was trained on, None where nothing says it.
+        The network in evaluation mode, and the speaker encoder whose vectors it was
+        trained on, None where nothing says it.
     """
     source = Path(source)
     config, state = _read_training(source)
@@ -103,7 +107,15 @@ def load_pvad(source: str | Path) -> tuple[PersonalVAD, str | None]:
         raise UserError(f"{source}: no training of a personal VAD; give another folder")
     pvad = _build(source, PersonalVAD, config.get("pvad_conf") or {})
     _fill(pvad, state, _PVAD, source)
-    return pvad, encoder_of_training(config)
+    named = encoder_of_training(config)
+    return pvad, None if named is None else _identity(*named)
+
+
+def _identity(name: str, digest: str | None) -> EncoderIdentity:
+    """Of an encoder; one of ESPnet's whose weights nobody named has no digest."""
+    if digest is None and name not in OFFLINE_NAMES:
+        return EncoderIdentity(name, "")
+    return identity_of(name, digest)
 
 
 def _build(source: Path, network_class: type[M], conf: Mapping[str, Any]) -> M:

@@ -12,6 +12,7 @@ import espnet_pse_kd
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.export.graph import write_model
 from espnet_pse_kd.nets.streaming import StreamingNetwork
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 
 
 class _Step(nn.Module):
@@ -30,7 +31,7 @@ def export_student(
     network: StreamingNetwork,
     name: str,
     path: str | Path,
-    speaker_encoder: str = "ge2e",
+    speaker_encoder: EncoderIdentity,
 ) -> None:
     """Write a network of `espnet_pse_kd.nets` for `StreamingModel`.
 
@@ -42,7 +43,7 @@ def export_student(
         network: trained; it is not changed.
         name: what to call it, such as its name in ``NETWORKS``.
         path: file to write.
-        speaker_encoder: name of the encoder that it was trained with.
+        speaker_encoder: the encoder that it was trained with.
 
     Raises:
         UserError: the network cannot be expressed in ONNX.
@@ -64,7 +65,8 @@ def export_student(
         "sample_rate": SAMPLE_RATE,
         "hop": network.hop,
         "latency": network.latency,
-        "speaker_encoder": speaker_encoder,
+        "speaker_encoder": speaker_encoder.name,
+        "speaker_digest": speaker_encoder.digest,
         "speaker_dim": network.speaker_dim,
         "parameters": sum(p.numel() for p in network.parameters()),
         "precision": "fp32",

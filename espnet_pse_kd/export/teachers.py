@@ -17,6 +17,7 @@ from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.runtime import fbank
 from espnet_pse_kd.runtime.framing import CAMPP_WINDOW_SECONDS
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 from espnet_pse_kd.speaker import OFFLINE_NAMES, campp
 from espnet_pse_kd.speaker.base import unit, weights_digest
@@ -29,7 +30,7 @@ def check_speaker_encoder(name: str) -> None:
     """Raise `UserError` for a speaker encoder that has no ONNX form here."""
     if name not in OFFLINE_NAMES:
         raise UserError(
-            f"speaker encoder {name!r}: only {' and '.join(OFFLINE_NAMES)} can be "
+            f"speaker encoder {name!r}: only {', '.join(OFFLINE_NAMES)} can be "
             "exported; train on vectors of one of them, or export the student alone"
         )
 
@@ -133,7 +134,7 @@ class _Posterior(nn.Module):
 
 
 def export_pvad(
-    pvad: PersonalVAD, path: str | Path, speaker_encoder: str = "ge2e"
+    pvad: PersonalVAD, path: str | Path, speaker_encoder: EncoderIdentity
 ) -> None:
     """Write a personal VAD for `OnnxPersonalVAD`, its weights in 16 bits.
 
@@ -143,7 +144,7 @@ def export_pvad(
     Args:
         pvad: trained; it is not changed.
         path: file to write.
-        speaker_encoder: name of the encoder that it was trained with.
+        speaker_encoder: the encoder that it was trained with.
 
     Raises:
         UserError: the network cannot be expressed in ONNX.
@@ -165,7 +166,8 @@ def export_pvad(
         "sample_rate": SAMPLE_RATE,
         "hop": pvad.hop,
         "window_hop": pvad.window_hop,
-        "speaker_encoder": speaker_encoder,
+        "speaker_encoder": speaker_encoder.name,
+        "speaker_digest": speaker_encoder.digest,
         "speaker_dim": dim,
         "classes": " ".join(CLASSES),
     }

@@ -61,7 +61,8 @@ def teacher_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a personal VAD's ``config.yaml`` to what running it needs."""
     kept = ("pvad", "pvad_conf", "model_conf", "sample_rate", "version")
     # The data are not packed: whose vectors it hears is to be said.
-    own = {"speaker_encoder": encoder_of_training(config), "init": None}
+    name, digest = encoder_of_training(config) or (None, None)
+    own = {"speaker_encoder": name, "speaker_digest": digest, "init": None}
     return {**{key: config.get(key) for key in kept}, **own}
 
 
@@ -112,8 +113,8 @@ def _contents(exp: Path, config: Mapping[str, Any], source: Path) -> _Contents:
     # ESPnet's own extractors have no speaker encoder.
     embeds = hasattr(student.extractor, "speaker_vector")
     usage = _STUDENT_USAGE if embeds else _VECTOR_USAGE
-    encoder = encoder_of_training(config) or "ge2e"
-    usage = usage.format(name=name, encoder=encoder)
+    note = encoder_of_training(config)
+    usage = usage.format(name=name, encoder=note.name if note else "ge2e")
     return _Contents(inference_config(config), "Personalized speech enhancement", usage)
 
 

@@ -57,15 +57,20 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _forget_other_encoder(folder: Path, encoder: str) -> None:
-    """Delete vectors in ``folder`` that another speaker encoder computed."""
+def _forget_other_vectors(folder: Path, identity: str) -> None:
+    """Delete vectors that another encoder, or one with other weights, computed.
+
+    Args:
+        folder: of single vectors.
+        identity: of what computes them now, one line.
+    """
     note = folder / ENCODER_FILE
-    if note.is_file() and note.read_text(encoding="utf-8").strip() == encoder:
+    if note.is_file() and note.read_text(encoding="utf-8").strip() == identity:
         return
     for path in folder.glob("*.npy"):
         path.unlink()
     with atomic_open(note) as file:
-        file.write(f"{encoder}\n")
+        file.write(f"{identity}\n")
 
 
 def enrolment_vectors(
@@ -89,10 +94,12 @@ def enrolment_vectors(
     Raises:
         UserError: a table or file is missing, or a clip holds no speech.
     """
+    from espnet_pse_kd.speaker import identity_of
+
     known, wavs = EnrolmentClips.read(folder), read_table(folder / "wav.scp")
     clips = known.ids
     cache = folder / "vectors"
-    _forget_other_encoder(cache, encoder)
+    _forget_other_vectors(cache, " ".join(identity_of(encoder)))
     files = {clip: cache / f"{clip}.npy" for clip in clips}
     todo = [c for c in share.of(clips) if not _is_fresh(files[c], Path(wavs[c]))]
     batches = [todo[i : i + CLIP_BATCH] for i in range(0, len(todo), CLIP_BATCH)]
@@ -144,6 +151,8 @@ def window_vectors(
     Raises:
         UserError: a table or file is missing.
     """
+    from espnet_pse_kd.speaker import identity_of, load_speaker_encoder
+
     lengths: dict[Path, int] = {}
     files: dict[Path, Path] = {}
     tables: dict[Path, dict[str, Path]] = {}
@@ -157,8 +166,11 @@ def window_vectors(
             files.setdefault(path, _vector_file(folder, path, uid))
             lengths[path] = int(samples[uid])
             tables[folder][uid] = files[path]
+    # The length of a window matters as well.
+    seconds = load_speaker_encoder(encoder).window_seconds
+    identity = f"{' '.join(identity_of(encoder))} {seconds:g} s"
     for cache in sorted({file.parent for file in files.values()}):
-        _forget_other_encoder(cache, encoder)
+        _forget_other_vectors(cache, identity)
     todo = [path for path in share.of([*files]) if not _is_fresh(files[path], path)]
     work = [[(path, files[path]) for path in batch] for batch in _equal(todo, lengths)]
     run = functools.partial(

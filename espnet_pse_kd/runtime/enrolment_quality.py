@@ -9,6 +9,7 @@ import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.fbank import log_fbank
 
 LEAST_SPEECH = 1.5
 """Seconds of speech below which an enrolment is refused."""
@@ -18,12 +19,20 @@ POOR_SNR_DB = 10.0
 """Below it a better recording is asked for."""
 CLIPPED_SHARE = 1e-3
 """Share of clipped samples above which a better recording is asked for."""
+LEAST_VARIATION = 1.8
+"""Variation of the spectrum in dB below which what stands out is no speech.
+
+A tone of 440 Hz that goes on and off has 1.4 dB, bursts of noise 1.0 dB; speech of
+development speakers has 5.4 dB or more, and 2.0 where the SNR is 5 dB, see
+docs/measured/speaker_encoders.md.
+"""
 
 _FRAME = 480  # 30 ms
 _SILENCE = 10 ** (-70 / 10)  # power of -70 dBFS, where speaker encoders stop as well
 _RANGE = 10 ** (-30 / 10)  # speech lies within 30 dB of its loudest frames
 _ABOVE_NOISE = 10 ** (6 / 10)
 _LARGEST_SNR_DB = 60.0
+_SPECTRUM_RANGE_DB = 40.0
 _CLIP_RUN = 3  # equal extremes in a row: a sine of 5 kHz has none
 
 
@@ -36,6 +45,7 @@ class Recording(NamedTuple):
         level: level of the speech in dBFS, -inf where there is none.
         snr: estimate of speech over noise in dB, at most 60, NaN without speech.
         clipped: share of samples that are cut off at the largest value.
+        variation: how much the spectrum of the speech varies over time, in dB.
     """
 
     seconds: float
@@ -43,6 +53,7 @@ class Recording(NamedTuple):
     level: float
     snr: float
     clipped: float
+    variation: float
 
     def __str__(self) -> str:
         return (
@@ -65,16 +76,18 @@ def measure(wave: np.ndarray) -> Recording:
     """
     wave = np.asarray(wave, np.float64)
     frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)  # [T, 480]
-    power = np.sort(np.square(frames).mean(1))
+    power_of = np.square(frames).mean(1)  # [T]
+    power = np.sort(power_of)
     seconds = len(wave) / SAMPLE_RATE
     clipped = clipped_share(wave)
     if not len(power):
-        return Recording(seconds, 0.0, -math.inf, math.nan, clipped)
+        return Recording(seconds, 0.0, -math.inf, math.nan, clipped, 0.0)
     noise = power[: max(1, len(power) // 10)].mean()
     loud = power[int(0.95 * (len(power) - 1))]
-    spoken = power[power > max(loud * _RANGE, noise * _ABOVE_NOISE, _SILENCE)]
+    threshold = max(loud * _RANGE, noise * _ABOVE_NOISE, _SILENCE)
+    spoken = power[power > threshold]
     if not len(spoken):
-        return Recording(seconds, 0.0, -math.inf, math.nan, clipped)
+        return Recording(seconds, 0.0, -math.inf, math.nan, clipped, 0.0)
     level = spoken.mean()
     snr = 10 * math.log10((level - noise) / max(noise, 1e-12))
     return Recording(
@@ -83,7 +96,25 @@ def measure(wave: np.ndarray) -> Recording:
         10 * math.log10(level),
         min(snr, _LARGEST_SNR_DB),
         clipped,
+        _variation(frames[power_of > threshold]),
     )
+
+
+def _variation(frames: np.ndarray) -> float:
+    """How much the spectral envelope of (T, 480) frames varies, in dB.
+
+    The standard deviation over time of the level in 20 bands, relative to the mean of
+    all bands, of stretches of 90 ms: in shorter ones noise itself would vary.
+    """
+    wave = frames[: len(frames) // 3 * 3].astype(np.float32).reshape(-1)
+    energies = np.exp(log_fbank(wave))  # [T', 80]
+    count = len(energies) // 9
+    if count < 2:
+        return 0.0
+    bands = energies[: 9 * count].reshape(count, 9, 20, 4).sum((1, 3))  # [S, 20]
+    level = 10 * np.log10(bands)
+    level = np.maximum(level, level.max(1, keepdims=True) - _SPECTRUM_RANGE_DB)
+    return float((level - level.mean(1, keepdims=True)).std(0).mean())
 
 
 def clipped_share(wave: np.ndarray) -> float:
@@ -101,7 +132,8 @@ def refuse_unfit(recording: Recording, name: str) -> None:
     """Refuse what nobody can be enrolled from.
 
     Raises:
-        UserError: silence, or less than `LEAST_SPEECH` seconds of speech.
+        UserError: silence, less than `LEAST_SPEECH` seconds of speech, or a tone or a
+            noise instead of speech.
     """
     if recording.speech == 0.0:
         raise UserError(
@@ -112,6 +144,11 @@ def refuse_unfit(recording: Recording, name: str) -> None:
         raise UserError(
             f"{name}: {recording.speech:.1f} s of speech; enroll with at least "
             f"{LEAST_SPEECH} s, better {ENOUGH_SPEECH:.0f} s or more"
+        )
+    if recording.variation < LEAST_VARIATION:
+        raise UserError(
+            f"{name}: what stands out sounds always the same, like a tone or a noise; "
+            "record a voice that speaks"
         )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from espnet_pse_kd.runtime.band import FULL
 from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 
@@ -38,12 +39,23 @@ class PresenceMeter:
         personal_vad: the network.
         profile: of the voice.
         rate: of the signal, in Hz.
+        band: of the signal, see `runtime.band`.
+
+    Raises:
+        UserError: the profile has no vector of the network's speaker encoder.
     """
 
     def __init__(
-        self, personal_vad: OnnxPersonalVAD, profile: Profile, rate: int
+        self,
+        personal_vad: OnnxPersonalVAD,
+        profile: Profile,
+        rate: int,
+        band: str = FULL,
     ) -> None:
-        self._stream = personal_vad.stream(profile.vector, rate)
+        vector = profile.vector(
+            personal_vad.speaker_encoder, personal_vad.speaker_dim, band
+        )
+        self._stream = personal_vad.stream(vector, rate)
         self._classes = personal_vad.classes
         self._speech = [self._classes.index(name) for name in ("tss", "ntss")]
         self._counts = np.zeros(len(self._classes), int)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 
 State = dict[str, np.ndarray]
@@ -30,7 +31,7 @@ class StreamingModel:
         latency: samples; output n depends on input before n + latency only, and the
             output of `step` lags by ``latency - hop``.
         speaker_dim: size D of the speaker vector.
-        speaker_encoder: name of the encoder whose vectors it was trained on.
+        speaker_encoder: the encoder whose vectors it was trained on.
         name: name of the network.
         version: version of the package that exported it.
         metadata: everything that the file says of itself.
@@ -46,7 +47,7 @@ class StreamingModel:
         self.hop = int(self.metadata["hop"])
         self.latency = int(self.metadata["latency"])
         self.speaker_dim = int(self.metadata["speaker_dim"])
-        self.speaker_encoder = self.metadata["speaker_encoder"]
+        self.speaker_encoder = EncoderIdentity.of_model(self.metadata)
         self.name = self.metadata["name"]
         self.version = self.metadata["package_version"]
         self._session = file.session(threads)

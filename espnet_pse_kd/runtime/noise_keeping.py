@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from espnet_pse_kd.runtime.meter import Presence
-from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.spectra import Queue
 from espnet_pse_kd.runtime.steering import SMOOTHING_SECONDS, THRESHOLD, moving_mean
@@ -29,7 +28,7 @@ class NoiseKeeper:
     Args:
         stream: what removes.
         personal_vad: what hears.
-        profile: of the voice to keep.
+        vector: (D,) of the voice to keep, by the personal VAD's speaker encoder.
         heard: what it heard in the recording itself; None: nothing.
     """
 
@@ -37,12 +36,12 @@ class NoiseKeeper:
         self,
         stream: EnhancerStream,
         personal_vad: OnnxPersonalVAD,
-        profile: Profile,
+        vector: np.ndarray,
         heard: Presence | None = None,
     ) -> None:
         self.sample_rate = stream.sample_rate
         self._stream = stream
-        self._vad = personal_vad.stream(profile.vector, stream.sample_rate)
+        self._vad = personal_vad.stream(vector, stream.sample_rate)
         self._other = personal_vad.classes.index("ntss")
         self._hop_seconds = personal_vad.hop / personal_vad.sample_rate
         self._known = None if heard is None else heard.others

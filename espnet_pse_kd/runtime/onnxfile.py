@@ -19,8 +19,11 @@ from espnet_pse_kd.files import read_limited
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-FORMAT_VERSION = 1
-"""Version of the files' inputs, outputs and metadata that this package writes."""
+FORMAT_VERSION = 2
+"""Version of the files' inputs, outputs and metadata that this package writes.
+
+Since 2 every file names the digest of its speaker encoder's weights.
+"""
 PRODUCER = "espnet_pse_kd"
 MOST_THREADS = 1024
 """More bring nothing, and onnxruntime takes no number that a C int cannot hold."""
@@ -118,7 +121,7 @@ def read_model_file(path: str | Path, kind: str) -> ModelFile:
 
     Raises:
         UserError: the file is missing, truncated or damaged, is no model of this
-            package or one of another kind, or has a newer format.
+            package or one of another kind, or has a newer or an older format.
     """
     path = Path(path)
     try:
@@ -153,6 +156,11 @@ def _check_version(path: Path, version: str) -> None:
         raise UserError(
             f"{path}: format version {version or 'missing'}, this package reads up to "
             f"{FORMAT_VERSION}; upgrade it, {how_to_install()}"
+        )
+    if int(version) < FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format version {version} does not say with which weights of its "
+            "speaker encoder it was made; export it again: pse-kd export"
         )
 
 

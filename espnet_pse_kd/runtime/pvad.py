@@ -9,6 +9,7 @@ import soxr
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.features import hold_clicks
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 
@@ -33,7 +34,7 @@ class OnnxPersonalVAD:
         sample_rate: Hz.
         hop: samples between frames.
         speaker_dim: size D of the speaker vector.
-        speaker_encoder: name of the encoder whose vectors it was trained on.
+        speaker_encoder: the encoder whose vectors it was trained on.
         classes: ``ns``, ``ntss``, ``tss``: no, non-target, target speech.
         metadata: everything that the file says of itself.
 
@@ -53,16 +54,16 @@ class OnnxPersonalVAD:
         self.sample_rate = int(self.metadata["sample_rate"])
         self.hop = int(self.metadata["hop"])
         self.speaker_dim = int(self.metadata["speaker_dim"])
-        self.speaker_encoder = self.metadata["speaker_encoder"]
+        self.speaker_encoder = EncoderIdentity.of_model(self.metadata)
         self.classes = tuple(self.metadata["classes"].split())
         self._session = file.session(threads)
         names = {given.name for given in self._session.get_inputs()}
-        found = encoder.name if encoder is not None else None
+        found = encoder.identity if encoder is not None else None
         needed = "windows" in names or encoder is not None
         if needed and found != self.speaker_encoder:
             raise UserError(
                 f"{self.path}: this personal VAD needs the speaker encoder "
-                f"{self.speaker_encoder!r}, the model has {found!r}; put one that "
+                f"{self.speaker_encoder}, the model has {found}; put one that "
                 "fits beside the model (pse-kd export --pvad)"
             )
         self._encoder = encoder if "windows" in names else None

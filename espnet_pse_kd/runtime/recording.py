@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
+from espnet_pse_kd.runtime.band import FULL
 from espnet_pse_kd.runtime.channels import ChannelStream, Downmix, SharedGain
 from espnet_pse_kd.runtime.meter import Presence, PresenceMeter
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -38,6 +39,7 @@ class RecordingEnhancer:
         attenuation_limit_db: how far anything may be turned down; None: no limit.
         keep_above: let what lies above 8 kHz follow the gain of the band below;
             otherwise the network leaves nothing of it.
+        band: of the speech in it, see `runtime.band.measure_band`.
 
     Raises:
         UserError: the profile is none, or another speaker encoder's, the rate is none
@@ -53,10 +55,11 @@ class RecordingEnhancer:
         per_channel: bool = False,
         attenuation_limit_db: float | None = None,
         keep_above: bool = False,
+        band: str = FULL,
     ) -> None:
         check_rate(sample_rate, "rate")
-        speaker_vector(model, profile)
-        self._model, self._profile = model, profile
+        speaker_vector(model, profile, band)
+        self._model, self._profile, self._band = model, profile, band
         self._rate, self._channels = sample_rate, channels
         self._limit_db = attenuation_limit_db
         self._per_channel = per_channel
@@ -74,7 +77,7 @@ class RecordingEnhancer:
     ) -> list[Presence]:
         """Where the voice speaks in every signal that is enhanced."""
         meters = [
-            PresenceMeter(personal_vad, self._profile, self._rate)
+            PresenceMeter(personal_vad, self._profile, self._rate, self._band)
             for _ in range(self._streams)
         ]
         downmixes = [Downmix(self._rate, self._width) for _ in meters]
@@ -134,11 +137,13 @@ class RecordingEnhancer:
             self._rate,
             self._limit_db,
             self._steerings[number],
+            self._band,
         )
         if not self._keepers:
             return stream
         vad, presence = self._keepers[number]
-        return NoiseKeeper(stream, vad, self._profile, presence)
+        vector = self._profile.vector(vad.speaker_encoder, vad.speaker_dim, self._band)
+        return NoiseKeeper(stream, vad, vector, presence)
 
 
 class _Part(Protocol):

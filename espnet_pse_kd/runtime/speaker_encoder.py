@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.fbank import log_fbank
 from espnet_pse_kd.runtime.features import HOP, mel_power, raise_level, trim_silence
 from espnet_pse_kd.runtime.framing import (
@@ -20,6 +19,7 @@ from espnet_pse_kd.runtime.framing import (
     piece_starts,
     window_frames,
 )
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 
 
@@ -107,8 +107,7 @@ class OnnxSpeakerEncoder:
         threads: CPU threads of one run.
 
     Attributes:
-        name: of the encoder.
-        digest: of its weights; a profile carries both.
+        identity: name and digest of the weights; a profile carries both.
         dim: size D of a vector.
         window_seconds: length of a mixture's windows, unless another is asked for.
         sample_rate: of the waveforms, in Hz.
@@ -121,12 +120,7 @@ class OnnxSpeakerEncoder:
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         file = read_model_file(path, "speaker_encoder")
         self.path, self.metadata = file.path, file.metadata
-        if "digest" not in self.metadata:
-            raise UserError(
-                f"{path}: a speaker encoder without a digest of its weights; export it "
-                "again with this version (pse-kd export)"
-            )
-        self.name, self.digest = self.metadata["name"], self.metadata["digest"]
+        self.identity = EncoderIdentity(self.metadata["name"], self.metadata["digest"])
         self.dim = int(self.metadata["speaker_dim"])
         self.window_seconds = float(self.metadata["window_seconds"])
         self.sample_rate = int(self.metadata["sample_rate"])

@@ -13,6 +13,7 @@ import soxr
 
 from espnet_pse_kd.audio import check_rate
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.band import FULL
 from espnet_pse_kd.runtime.features import LOUDEST
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.profile import Profile
@@ -60,6 +61,7 @@ class EnhancerStream:
         attenuation_limit_db: how far the network may turn anything down, in dB; None
             for no limit. As in DeepFilterNet the output is ``y + 10^(-L/20) (x - y)``,
             with the aligned input ``x`` at ``sample_rate``: 0 passes the input.
+        band: of the signal, see `runtime.band`; it chooses among a profile's vectors.
         steering: what to mend, where the signal is a recording that the personal VAD
             has heard already.
 
@@ -79,10 +81,11 @@ class EnhancerStream:
         sample_rate: int = 16000,
         attenuation_limit_db: float | None = None,
         steering: Steering | None = None,
+        band: str = FULL,
     ) -> None:
         check_rate(sample_rate, "sample_rate")
         self.model, self.sample_rate = model, sample_rate
-        self._speaker = speaker_vector(model, profile)
+        self._speaker = speaker_vector(model, profile, band)
         self._resamplers: tuple[soxr.ResampleStream, soxr.ResampleStream] | None = None
         if sample_rate != model.sample_rate:
             self._resamplers = (
@@ -265,15 +268,21 @@ def _held_back(resampler: soxr.ResampleStream, rate_in: int, rate_out: int) -> f
     return most
 
 
-def speaker_vector(model: StreamingModel, profile: Profile | np.ndarray) -> np.ndarray:
+def speaker_vector(
+    model: StreamingModel, profile: Profile | np.ndarray, band: str = FULL
+) -> np.ndarray:
     """The float32 (D,) vector of a voice, checked against the model.
+
+    Args:
+        model: that it is for.
+        profile: of the voice, or its vector.
+        band: of the signal; it chooses among a profile's vectors.
 
     Raises:
         UserError: it is neither a profile nor a vector, or of another encoder.
     """
     if isinstance(profile, Profile):
-        profile.check_encoder(model.speaker_encoder, model.speaker_dim)
-        return profile.vector
+        return profile.vector(model.speaker_encoder, model.speaker_dim, band)
     if not isinstance(profile, np.ndarray):
         raise UserError(
             f"profile: {profile!r:.60}; pass a Profile (Profile.load reads one)"
@@ -282,6 +291,6 @@ def speaker_vector(model: StreamingModel, profile: Profile | np.ndarray) -> np.n
     if vector.shape != (model.speaker_dim,) or not np.isfinite(vector).all():
         raise UserError(
             f"speaker vector: shape {vector.shape}, or values that are not finite; "
-            f"pass ({model.speaker_dim},) from the encoder {model.speaker_encoder!r}"
+            f"pass ({model.speaker_dim},) from the encoder {model.speaker_encoder}"
         )
     return vector

@@ -8,8 +8,10 @@ model zoo or by the path of its folder or zip.
 
 from __future__ import annotations
 
+import functools
 import importlib
 
+from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.speaker.base import WINDOW_HOP, SpeakerEncoder, Waveform
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "WINDOW_HOP",
     "SpeakerEncoder",
     "Waveform",
+    "identity_of",
     "load_speaker_encoder",
 ]
 
@@ -44,3 +47,22 @@ def load_speaker_encoder(name_or_path: str = "ge2e") -> SpeakerEncoder:
     """
     module, cls = _OFFLINE.get(name_or_path, _ESPNET)
     return getattr(importlib.import_module(module), cls)(name_or_path)
+
+
+def identity_of(name_or_path: str, digest: str | None = None) -> EncoderIdentity:
+    """Identity of an encoder.
+
+    Args:
+        name_or_path: see `load_speaker_encoder`.
+        digest: of its weights. None where a training of an older version does not say
+            it: such a training is taken to have heard the weights that are here now.
+
+    Raises:
+        UserError: the digest is None, and the encoder cannot be loaded.
+    """
+    return EncoderIdentity(name_or_path, digest or _digest(name_or_path))
+
+
+@functools.cache
+def _digest(name_or_path: str) -> str:
+    return load_speaker_encoder(name_or_path).digest

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError, how_to_install
+from espnet_pse_kd.runtime import default_model
 from espnet_pse_kd.runtime.framing import (
     CAMPP_WINDOW_SECONDS,
     LEAST_SAMPLES,
@@ -35,7 +36,7 @@ from espnet_pse_kd.speaker.fbank import log_fbank
 from espnet_pse_kd.speaker.weights import onnx_tensors
 
 NAME = "campp"
-WEIGHTS = Path(__file__).with_name("campp.onnx")
+WEIGHTS = default_model.CAMPP
 """The network in onnxruntime's format; PyTorch takes its weights from there as well."""
 
 _PREFIX = "network."  # of the names in the file
