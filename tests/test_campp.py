@@ -197,7 +197,7 @@ def test_weights_that_are_not_the_digests(tmp_path: Path) -> None:
     path.write_bytes(seal(model.SerializeToString(), file.metadata))
     with pytest.raises(UserError, match="not those of its digest"):
         read_weights(path)
-    with pytest.raises(UserError, match=r"nowhere\.onnx: no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.onnx: No such file"):
         read_weights(tmp_path / "nowhere.onnx")
 
 
