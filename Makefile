@@ -56,7 +56,7 @@ findings:
 speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \
 	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder \
-	--onnx espnet_pse_kd/weights/speaker_encoder.onnx $(ENCODER)
+	--onnx espnet_pse_kd/speaker/ge2e_robust.onnx $(ENCODER)
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

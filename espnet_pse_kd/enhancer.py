@@ -15,7 +15,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.pretrained import ModelFiles, find_model
 from espnet_pse_kd.runtime.band import FULL, TELEPHONE, measure_band, telephone
-from espnet_pse_kd.runtime.default_model import CAMPP, SPEAKER_ENCODER, WEIGHTS
+from espnet_pse_kd.runtime.default_model import CAMPP, ENCODERS
 from espnet_pse_kd.runtime.enrolment_quality import measure, refuse_unfit, shortcomings
 from espnet_pse_kd.runtime.model import StreamingModel
 from espnet_pse_kd.runtime.one_voice import PARTS, piece_vectors, split
@@ -97,10 +97,9 @@ class PersonalizedEnhancer:
 
     @cached_property
     def speaker_encoders(self) -> list[OnnxSpeakerEncoder]:
-        """The model's encoder, and those of all models of the package."""
-        paths = (WEIGHTS / SPEAKER_ENCODER, CAMPP)
-        others = [shared_encoder(path) for path in paths if path.is_file()]
-        every = [self.speaker_encoder, *others]
+        """The model's encoder, and all of the package."""
+        paths = [path for path in ENCODERS.values() if path.is_file()]
+        every = [self.speaker_encoder, *map(shared_encoder, paths)]
         return list({encoder.identity: encoder for encoder in every}.values())
 
     @property
@@ -110,9 +109,12 @@ class PersonalizedEnhancer:
 
     @cached_property
     def personal_vad(self) -> OnnxPersonalVAD:
-        """What tells where the voice speaks; loaded when first asked for."""
+        """What tells where the voice speaks; loaded when first asked for.
+
+        It may hear by another speaker encoder than the one that steers the network.
+        """
         path = _existing(self.files.personal_vad)
-        return OnnxPersonalVAD(path, self.speaker_encoder)
+        return OnnxPersonalVAD(path, self.speaker_encoders)
 
     def enroll(
         self, wave: np.ndarray, rate: int, sources: tuple[str, ...] = ("enrolment",)

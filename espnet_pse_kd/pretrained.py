@@ -12,12 +12,13 @@ from espnet_pse_kd import __version__
 from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.files import refuse_special
 from espnet_pse_kd.runtime.default_model import (
+    ENCODERS,
     PERSONAL_VAD,
     SPEAKER_ENCODER,
     STUDENT,
     WEIGHTS,
 )
-from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION
+from espnet_pse_kd.runtime.onnxfile import FORMAT_VERSION, read_model_file
 
 _ZOO_TAG = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -84,9 +85,19 @@ def _files(student: Path) -> ModelFiles:
             f"{student}: no such file, this install has no default weights; give a "
             "model (--model: a packed zip, the folder of a training, an .onnx file)"
         )
-    found = [student.with_name(name) for name in (SPEAKER_ENCODER, PERSONAL_VAD)]
-    own = [path if path.is_file() else WEIGHTS / path.name for path in found]
-    return ModelFiles(student, *own)
+    vad = student.with_name(PERSONAL_VAD)
+    return ModelFiles(
+        student, _encoder_of(student), vad if vad.is_file() else WEIGHTS / PERSONAL_VAD
+    )
+
+
+def _encoder_of(student: Path) -> Path:
+    """The speaker encoder beside a network, or the package's of that name."""
+    beside = student.with_name(SPEAKER_ENCODER)
+    if beside.is_file():
+        return beside
+    name = read_model_file(student, "student").metadata["speaker_encoder"]
+    return ENCODERS.get(name, beside)
 
 
 def _downloaded(tag: str) -> Path:

@@ -26,6 +26,7 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.recipe.packing import pack_experiment
 from espnet_pse_kd.runtime.band import telephone
+from espnet_pse_kd.runtime.default_model import ENCODERS
 from espnet_pse_kd.runtime.enrolment_quality import measure
 from espnet_pse_kd.runtime.identity import EncoderIdentity
 
@@ -215,6 +216,7 @@ def test_no_default_weights(
     with pytest.raises(UserError, match="no default weights"):
         PersonalizedEnhancer.from_pretrained()
     shutil.copy(weights / "student.onnx", tmp_path)
+    monkeypatch.setattr(pretrained, "ENCODERS", {})
     alone = PersonalizedEnhancer.from_pretrained()
     with pytest.raises(UserError, match=r"speaker_encoder\.onnx: no such file"):
         alone.enroll(voice(12.0), SAMPLE_RATE)
@@ -228,7 +230,8 @@ def test_parts_that_a_model_lacks_are_the_packages(
     shutil.copy(weights / "student.onnx", alone)
     files = pretrained.find_model(alone)
     assert files.student == alone
-    assert files.speaker_encoder == weights / "speaker_encoder.onnx"
+    assert files.speaker_encoder == ENCODERS["ge2e"]
+    assert files.personal_vad == weights / "pvad.onnx"
 
 
 def test_another_encoders_model_and_profile(

@@ -27,6 +27,7 @@ from espnet_pse_kd.export.recurrent import OnnxLSTM
 from espnet_pse_kd.metrics.separation import si_sdr
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.mingru import MinGRUNet
+from espnet_pse_kd.pretrained import find_model
 from espnet_pse_kd.recipe.packing import teacher_config
 from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -344,7 +345,7 @@ def test_load_pvad(tmp_path: Path) -> None:
         load_pvad(make_training(tmp_path / "s"))
 
 
-def test_a_pvad_is_exported_with_its_own_encoder_only(
+def test_a_pvad_is_exported_with_its_own_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was trained on: named by its data, or by what was packed of it."""
@@ -370,19 +371,21 @@ def test_a_pvad_is_exported_with_its_own_encoder_only(
     def export(student: Path, vad: Path) -> None:
         export_bundle(student, tmp_path / "s.onnx", None, vad, tmp_path / "v.onnx")
 
-    for vad in (trained, packed):
-        with pytest.raises(
-            UserError, match="'ge2e' .*, the student on .* 'ge2e_robust'"
-        ):
-            export(robust, vad)
+    foreign = make_pvad(
+        tmp_path / "foreign", speaker_encoder="ge2e", speaker_digest="0"
+    )
+    with pytest.raises(
+        UserError, match=r"'ge2e' \(0\), which is neither .*'ge2e_robust'"
+    ):
+        export(robust, foreign)
     with pytest.raises(
         UserError, match="does not say whose .* 'speaker_encoder: NAME'"
     ):
         export(plain, silent)
     assert exports == []
-    for vad in (trained, packed):
-        export(plain, vad)
-    assert exports == [ENCODER, ENCODER]
+    for student, vad in ((plain, trained), (plain, packed), (robust, trained)):
+        export(student, vad)
+    assert exports == [ENCODER] * 3  # its own, whatever steers the student
 
 
 def test_command_writes_a_model_that_runs(
@@ -427,7 +430,7 @@ def golden_model() -> tuple[str, nn.Module, Path, np.ndarray]:
         "put the zip beside student.onnx that it was exported from"
     )
     clip, _ = soundfile.read(GOLDEN / "enrolment.flac", dtype="float32")
-    vector = OnnxSpeakerEncoder(WEIGHTS / "speaker_encoder.onnx").embed(clip)
+    vector = OnnxSpeakerEncoder(find_model().speaker_encoder).embed(clip)
     return "weights", load_student(archive)[0], WEIGHTS / "student.onnx", vector
 
 

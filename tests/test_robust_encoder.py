@@ -22,7 +22,7 @@ from espnet_pse_kd.recipe.finetune_encoder import (
     Options,
     finetune,
 )
-from espnet_pse_kd.runtime.default_model import SPEAKER_ENCODER, WEIGHTS
+from espnet_pse_kd.runtime.default_model import ENCODERS
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.simulation.voices import Voice, person_of
 from espnet_pse_kd.speaker import ge2e, load_speaker_encoder
@@ -192,9 +192,9 @@ def test_the_packages_own() -> None:
 
 def test_torch_and_the_light_runtime_read_one_file() -> None:
     own = load_speaker_encoder("ge2e_robust")
-    light = OnnxSpeakerEncoder(WEIGHTS / SPEAKER_ENCODER)
+    light = OnnxSpeakerEncoder(ENCODERS["ge2e_robust"])
     wave = voice(2.0, 150)
-    assert light.name == own.name
+    assert light.identity == (own.name, own.digest)
     np.testing.assert_allclose(light.embed(wave.numpy()), own.embed(wave), atol=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_published_weights_survive_export_to_the_bit() -> None:
 
 def test_unreadable_weights_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
-    broken.write_bytes((WEIGHTS / SPEAKER_ENCODER).read_bytes()[:-100])
+    broken.write_bytes(ENCODERS["ge2e_robust"].read_bytes()[:-100])
     for path in (broken, tmp_path / "none.onnx", tmp_path / "none.safetensors"):
         with pytest.raises(UserError, match=path.name):
             GE2E("ge2e_robust", path)
@@ -262,7 +262,7 @@ def test_command(
     assert capsys.readouterr().out.splitlines()[-1] == str(
         tmp_path / finetune_encoder.WEIGHTS
     )
-    assert OnnxSpeakerEncoder(onnx).name == "ge2e_robust"
+    assert OnnxSpeakerEncoder(onnx).identity.name == "ge2e_robust"
     assert onnx.stat().st_size < 3e6  # 16 bits, as the weights in safetensors
     assert (tmp_path / "record.json").is_file()
     assert "valid_loss" in (tmp_path / "log.jsonl").read_text()

@@ -25,7 +25,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import export_pvad
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.runtime import pvad as pvad_module
-from espnet_pse_kd.runtime.default_model import PERSONAL_VAD, SPEAKER_ENCODER, WEIGHTS
+from espnet_pse_kd.runtime.default_model import ENCODERS, PERSONAL_VAD, WEIGHTS
 from espnet_pse_kd.runtime.features import hold_clicks, mel_power, trim_silence
 from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -96,7 +96,8 @@ vector = VoiceVector(encoder.identity, "full", encoder.embed(wave))
 profile = Profile((vector,), 1.0, -20.0, 30.0, "now")
 stream = EnhancerStream(StreamingModel(student), profile, 48000)
 assert len(stream.process(wave)) + len(stream.flush()) == 16000
-assert OnnxPersonalVAD(pvad, encoder).posteriors(wave, vector.vector).shape == (101, 3)
+vad = OnnxPersonalVAD(pvad, [encoder])
+assert vad.posteriors(wave, vector.vector).shape == (101, 3)
 assert not {"torch", "espnet2", "scipy", "onnx"} & set(sys.modules)
 """
 
@@ -602,7 +603,7 @@ def test_trimming_keeps_speech_and_its_margin() -> None:
 
 def test_posteriors_are_those_of_the_torch_side(encoder: OnnxSpeakerEncoder) -> None:
     module, path = exported.pvad()
-    vad = OnnxPersonalVAD(path, encoder)
+    vad = OnnxPersonalVAD(path, [encoder])
     vector = encoder.embed(voice(3.0, 100).numpy())
     for samples in (1, 4001, 50123):
         wave = voice(4.0, 110, seed=1)[:samples]
@@ -618,7 +619,7 @@ def test_posteriors_are_those_of_the_torch_side(encoder: OnnxSpeakerEncoder) -> 
 def test_posteriors_of_long_recordings_come_in_blocks(
     encoder: OnnxSpeakerEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vad = OnnxPersonalVAD(exported.pvad()[1], encoder)
+    vad = OnnxPersonalVAD(exported.pvad()[1], [encoder])
     wave, vector = voice(5.3, 110).numpy(), unit_vector()
     whole = vad.posteriors(wave, vector)
     monkeypatch.setattr(pvad_module, "_BLOCK_SECONDS", 2)
@@ -638,8 +639,8 @@ def test_posteriors_of_long_recordings_come_in_blocks(
 @pytest.mark.parametrize("loud", [0.9, 300.0, np.nan, np.inf])
 def test_a_click_does_not_deafen(loud: float) -> None:
     """The package's personal VAD hears quiet speech as before, away from a knock."""
-    encoder = OnnxSpeakerEncoder(WEIGHTS / SPEAKER_ENCODER)
-    vad = OnnxPersonalVAD(WEIGHTS / PERSONAL_VAD, encoder)
+    encoder = OnnxSpeakerEncoder(ENCODERS["ge2e_robust"])
+    vad = OnnxPersonalVAD(WEIGHTS / PERSONAL_VAD, [encoder])
     vector = encoder.embed(read_audio(GOLDEN / "enrolment.flac"))
     mixture = read_audio(GOLDEN / "mixture.flac")[: 10 * 16000]
     wave = 0.003 / np.sqrt(np.mean(mixture**2)) * mixture  # -50 dBFS
@@ -665,24 +666,23 @@ def test_what_lasts_is_no_click(seed: int, samples: int, gain: float) -> None:
 def test_posteriors_of_next_to_nothing(
     samples: int, encoder: OnnxSpeakerEncoder
 ) -> None:
-    stream = OnnxPersonalVAD(exported.pvad()[1], encoder).stream(unit_vector(), 48000)
+    stream = OnnxPersonalVAD(exported.pvad()[1], [encoder]).stream(unit_vector(), 48000)
     stream.process(np.zeros(samples, np.float32))
     assert stream.finish().shape[0] in (1, 2)
 
 
 def test_pvad_needs_its_encoder() -> None:
     path = exported.pvad()[1]
-    with pytest.raises(UserError, match="encoder 'ge2e' .*, the model has None; put"):
+    with pytest.raises(UserError, match="encoder 'ge2e' .*, there are none; put"):
         OnnxPersonalVAD(path)
-    assert OnnxPersonalVAD(path, OnnxSpeakerEncoder(exported.speaker_encoder())).classes
+    both = [OnnxSpeakerEncoder(ENCODERS[name]) for name in ("ge2e_robust", "ge2e")]
+    with pytest.raises(UserError, match="there are 'ge2e_robust' .*; put"):
+        OnnxPersonalVAD(path, both[:1])
+    assert OnnxPersonalVAD(path, both).classes
 
 
-def test_pvad_without_windows_refuses_another_encoder(
-    encoder: OnnxSpeakerEncoder, tmp_path: Path
-) -> None:
+def test_pvad_without_windows_needs_no_encoder(tmp_path: Path) -> None:
     path = tmp_path / "pvad.onnx"
     other = EncoderIdentity("ge2e", "0" * 16)
     export_pvad(PersonalVAD("et", hidden=8, layers=1), path, other)
     assert OnnxPersonalVAD(path).speaker_encoder == other
-    with pytest.raises(UserError, match=r"\(00000000\), the model has 'ge2e' \("):
-        OnnxPersonalVAD(path, encoder)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Convert the published GE2E weights to espnet_pse_kd/speaker/ge2e.safetensors.
+"""Convert the published GE2E weights to espnet_pse_kd/speaker/ge2e.onnx.
 
 pip download --no-deps Resemblyzer==0.1.4
-python tools/convert_ge2e.py Resemblyzer-0.1.4-py3-none-any.whl OUT.safetensors
+python tools/convert_ge2e.py Resemblyzer-0.1.4-py3-none-any.whl \
+    espnet_pse_kd/speaker/ge2e.onnx
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import argparse
 import hashlib
 import io
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+
+from espnet_pse_kd.export.teachers import export_speaker_encoder
+from espnet_pse_kd.speaker.ge2e import GE2E
 
 MEMBER = "resemblyzer/pretrained.pt"
 SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
@@ -33,8 +38,11 @@ def convert(wheel: Path, out: Path) -> None:
         for name, tensor in state["model_state"].items()
         if name.startswith(("lstm.", "linear."))
     }
-    save_file(tensors, out)
-    print(f"{out}: sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}")
+    with tempfile.TemporaryDirectory() as folder:
+        published = Path(folder) / "ge2e.safetensors"
+        save_file(tensors, published)
+        export_speaker_encoder(out, "ge2e", published)
+    print(f"{out}: weights digest {GE2E('ge2e', out).digest}")
 
 
 if __name__ == "__main__":

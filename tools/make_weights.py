@@ -1,8 +1,8 @@
-"""Put a trained student, its teacher and the speaker encoder into the package.
+"""Put a trained student and a personal VAD into the package.
 
-Writes what `espnet_pse_kd.pretrained` looks for (student.onnx, speaker_encoder.onnx,
-pvad.onnx), the packed student that it was made from (student.zip), and model_card.md
-with the training's facts and its scores.
+Writes what `espnet_pse_kd.pretrained` looks for (student.onnx, pvad.onnx; the speaker
+encoders are in the package), the packed student that it was made from (student.zip),
+and model_card.md with the training's facts and its scores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.runtime.default_model import (
     CARD,
     PERSONAL_VAD,
-    SPEAKER_ENCODER,
     STUDENT,
     WEIGHTS,
 )
@@ -31,7 +30,7 @@ AS_A_USER = (
     "recording in the mixture, each with a room and noise of its own. The level is a "
     "mean."
 )
-LIMITS = {(STUDENT,): 12e6, (SPEAKER_ENCODER, PERSONAL_VAD): 8e6}
+LIMITS = {(STUDENT,): 12e6, (PERSONAL_VAD,): 4e6}
 """Bytes that files of the package may have together."""
 
 
@@ -51,7 +50,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def export_all(student: Path, pvad: Path, output: Path) -> None:
-    """Write the three networks and the student's zip to ``output``.
+    """Write both networks and the student's zip to ``output``.
 
     Raises:
         UserError: something is not trained or not packed, or a file is too large to be
@@ -62,9 +61,7 @@ def export_all(student: Path, pvad: Path, output: Path) -> None:
     archive = student / f"{student.name}.zip"
     if not archive.is_file():
         raise UserError(f"{archive}: no such file; run stage 8 first")
-    export_bundle(
-        archive, output / STUDENT, output / SPEAKER_ENCODER, pvad, output / PERSONAL_VAD
-    )
+    export_bundle(archive, output / STUDENT, None, pvad, output / PERSONAL_VAD)
     for names, limit in LIMITS.items():
         size = sum((output / name).stat().st_size for name in names)
         if size > limit:

@@ -21,7 +21,7 @@ import torch
 from speech_segments import Noises, Speaker, at_ratio, read_speakers
 
 from espnet_pse_kd.audio import SAMPLE_RATE
-from espnet_pse_kd.runtime.default_model import CAMPP, SPEAKER_ENCODER, WEIGHTS
+from espnet_pse_kd.runtime.default_model import ENCODERS
 from espnet_pse_kd.runtime.speaker_encoder import OnnxSpeakerEncoder
 from espnet_pse_kd.speaker import SpeakerEncoder, load_speaker_encoder
 from espnet_pse_kd.utils.progress import progress
@@ -86,7 +86,7 @@ def draw_mixtures(
 
 def load(name: str) -> SpeakerEncoder | OnnxSpeakerEncoder:
     """An encoder in onnxruntime where the package has its file: that is faster."""
-    light = {"ge2e_robust": WEIGHTS / SPEAKER_ENCODER, "campp": CAMPP}
+    light = {name: ENCODERS[name] for name in ("ge2e_robust", "campp")}
     return (
         OnnxSpeakerEncoder(light[name]) if name in light else load_speaker_encoder(name)
     )

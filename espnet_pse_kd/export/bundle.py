@@ -16,6 +16,7 @@ from espnet_pse_kd.export.teachers import (
 )
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 from espnet_pse_kd.runtime.identity import EncoderIdentity
+from espnet_pse_kd.speaker import OFFLINE_NAMES, identity_of
 
 
 def export_bundle(
@@ -41,15 +42,14 @@ def export_bundle(
 
     Raises:
         UserError: a source is no training, the student was trained to ignore the
-            enrolled voice, the personal VAD hears vectors of another speaker encoder
-            than the student, or a network cannot be exported.
+            enrolled voice, the personal VAD hears by a speaker encoder that is neither
+            the student's nor one of the package, or a network cannot be exported.
     """
     network, info = load_student(source)
     _check(info, speaker_encoder is not None)
     if pvad_source is not None and pvad is not None:
         teacher, encoder = load_pvad(pvad_source)
-        _check_pvad(pvad_source, encoder, info)
-        export_pvad(teacher, pvad, info.speaker_encoder)
+        export_pvad(teacher, pvad, _checked_pvad(pvad_source, encoder, info))
     write_student(network, info, student, speaker_encoder, int8)
 
 
@@ -94,19 +94,22 @@ def _check(info: StudentInfo, with_encoder: bool) -> None:
         check_speaker_encoder(info.speaker_encoder.name)
 
 
-def _check_pvad(
+def _checked_pvad(
     source: str | Path, encoder: EncoderIdentity | None, info: StudentInfo
-) -> None:
-    """Refuse a personal VAD that does not hear the same vectors as the student."""
+) -> EncoderIdentity:
+    """The speaker encoder by which a personal VAD hears, if whoever runs it has it."""
     if encoder is None:
         raise UserError(
             f"{source}: does not say whose speaker vectors it was trained on, and its "
             "data are not here; run this from the recipe's folder, or add the line "
             "'speaker_encoder: NAME' to its config.yaml"
         )
-    if encoder != info.speaker_encoder:
+    known = encoder.name in OFFLINE_NAMES and encoder == identity_of(encoder.name)
+    if encoder != info.speaker_encoder and not known:
         raise UserError(
-            f"{source}: trained on vectors of the speaker encoder {encoder}, the "
-            f"student on those of {info.speaker_encoder}; give a personal VAD that "
-            "was trained with the student's"
+            f"{source}: trained on vectors of the speaker encoder {encoder}, which is "
+            f"neither the student's ({info.speaker_encoder}) nor one of the package "
+            f"({', '.join(OFFLINE_NAMES)}); give a personal VAD that was trained with "
+            "one of these"
         )
+    return encoder

@@ -10,5 +10,10 @@ STUDENT = "student.onnx"
 SPEAKER_ENCODER = "speaker_encoder.onnx"
 PERSONAL_VAD = "pvad.onnx"
 CARD = "model_card.md"
-CAMPP = Path(__file__).parents[1] / "speaker" / "campp.onnx"
+ENCODERS = {
+    name: Path(__file__).parents[1] / "speaker" / f"{name}.onnx"
+    for name in ("ge2e", "ge2e_robust", "campp")
+}
+"""Speaker encoders of the package by name: one steers a network, one hears voices."""
+CAMPP = ENCODERS["campp"]
 """The speaker encoder that tells voices apart; an install may lack it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ class OnnxPersonalVAD:
 
     Args:
         path: file that `espnet_pse_kd.export.export_pvad` wrote.
-        encoder: speaker encoder of the vectors. Only a network that compares windows
-            needs it here; any network refuses another than its own.
+        encoders: those that there are. A network that compares windows runs its own
+            among them.
         threads: CPU threads of one run.
 
     Attributes:
@@ -39,14 +40,14 @@ class OnnxPersonalVAD:
         metadata: everything that the file says of itself.
 
     Raises:
-        UserError: the file cannot be used, see `read_model_file`, or ``encoder`` is
-            missing or another one.
+        UserError: the file cannot be used, see `read_model_file`, or the encoder that
+            it needs is not there.
     """
 
     def __init__(
         self,
         path: str | Path,
-        encoder: OnnxSpeakerEncoder | None = None,
+        encoders: Sequence[OnnxSpeakerEncoder] = (),
         threads: int = 1,
     ) -> None:
         file = read_model_file(path, "pvad")
@@ -58,17 +59,21 @@ class OnnxPersonalVAD:
         self.classes = tuple(self.metadata["classes"].split())
         self._session = file.session(threads)
         names = {given.name for given in self._session.get_inputs()}
-        found = encoder.identity if encoder is not None else None
-        needed = "windows" in names or encoder is not None
-        if needed and found != self.speaker_encoder:
-            raise UserError(
-                f"{self.path}: this personal VAD needs the speaker encoder "
-                f"{self.speaker_encoder}, the model has {found}; put one that "
-                "fits beside the model (pse-kd export --pvad)"
-            )
-        self._encoder = encoder if "windows" in names else None
+        self._encoder: OnnxSpeakerEncoder | None = None
         if "windows" in names:
+            self._encoder = self._own_among(encoders)
             self._window_hop = int(self.metadata["window_hop"])
+
+    def _own_among(self, encoders: Sequence[OnnxSpeakerEncoder]) -> OnnxSpeakerEncoder:
+        for encoder in encoders:
+            if encoder.identity == self.speaker_encoder:
+                return encoder
+        known = ", ".join(str(encoder.identity) for encoder in encoders) or "none"
+        raise UserError(
+            f"{self.path}: this personal VAD needs the speaker encoder "
+            f"{self.speaker_encoder}, there are {known}; put one that fits beside the "
+            "model (pse-kd export --pvad)"
+        )
 
     def posteriors(self, wave: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """Probabilities of the three classes.

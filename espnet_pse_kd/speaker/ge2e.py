@@ -34,11 +34,11 @@ from espnet_pse_kd.speaker.base import (
 from espnet_pse_kd.speaker.mel import BANDS, HOP, mel_power
 from espnet_pse_kd.speaker.weights import read_weights
 
-WEIGHTS = {
-    "ge2e": Path(__file__).with_name("ge2e.safetensors"),
-    "ge2e_robust": default_model.WEIGHTS / default_model.SPEAKER_ENCODER,
-}
-"""Weights by name: as published, and fine-tuned by `recipe.finetune_encoder`."""
+WEIGHTS = {name: default_model.ENCODERS[name] for name in ("ge2e", "ge2e_robust")}
+"""Weights by name: as published, and fine-tuned by `recipe.finetune_encoder`.
+
+They lie in onnxruntime's format; PyTorch takes them from there as well.
+"""
 _CHUNK = 512  # windows per LSTM call: bounds memory to about 0.5 GB
 
 
