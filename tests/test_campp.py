@@ -208,15 +208,16 @@ def test_a_bundle_gets_the_packages_own_file(tmp_path: Path) -> None:
     assert campp.WEIGHTS.stat().st_size <= 14e6
 
 
-def test_the_notice_names_every_file_of_weights() -> None:
-    home = campp.WEIGHTS.parent
-    notice = (home / "NOTICE").read_text(encoding="utf-8")
-    files = [*home.glob("*.onnx")]
-    assert len(files) == 3
-    assert weights_digest(read_weights()) in notice
+def test_the_notices_name_every_file_of_weights() -> None:
+    package = campp.WEIGHTS.parents[1]
+    files = {*package.glob("**/*.onnx"), *package.glob("**/*.safetensors")}
+    assert {"campp.onnx", "ge2e.onnx", "student.onnx"} <= {p.name for p in files}
+    notices = [path.read_text(encoding="utf-8") for path in package.glob("**/NOTICE")]
     for path in files:
-        assert f"{path.name} holds" in notice
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in notice
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        [notice] = [text for text in notices if f"{path.name} holds" in text]
+        assert digest in notice, f"{path}: put its SHA-256, {digest}, into the NOTICE"
+    assert weights_digest(read_weights()) in "".join(notices)
 
 
 def _published(monkeypatch: pytest.MonkeyPatch) -> tuple[torch.nn.Module, dict]:

@@ -146,14 +146,16 @@ def test_no_weights_are_in_it_twice(built: Built) -> None:
     assert len(set(seen.values())) >= 4
 
 
-def test_notice_names_the_speaker_encoders(built: Built) -> None:
+def test_notices_name_the_weights(built: Built) -> None:
     """By their checksum, in the package and beside the licence."""
     for folder in ("", f"{NAME}.dist-info/licenses/"):
-        notice = built.files[f"{folder}espnet_pse_kd/speaker/NOTICE"].decode()
+        notices = "".join(
+            built.files[f"{folder}espnet_pse_kd/{home}/NOTICE"].decode()
+            for home in ("speaker", "weights")
+        )
         for name, data in weights_in(built).items():
-            if "speaker" in name:
-                assert hashlib.sha256(data).hexdigest() in notice, name
-                assert Path(name).name in notice
+            assert hashlib.sha256(data).hexdigest() in notices, name
+            assert Path(name).name in notices
     assert f"{NAME}.dist-info/licenses/LICENSE" in built.files
 
 

@@ -48,6 +48,9 @@ def quantize(path_in: str | Path, path_out: str | Path) -> None:
         )
     model = import_onnx().load_model_from_string(file.data)
     del model.metadata_props[:]
+    for index, node in enumerate(model.graph.node):
+        # An exported file names none, and what is left out is told by its name.
+        node.name = f"node_{index}"
     data = _quantized(model, _filterbanks(model, int(file.metadata["latency"])))
     own = ("producer", "format_version")
     metadata = {key: text for key, text in file.metadata.items() if key not in own}

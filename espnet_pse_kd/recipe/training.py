@@ -15,11 +15,9 @@ from typing import Any
 import yaml
 
 from espnet_pse_kd import __version__
-from espnet_pse_kd.enrolment_vectors import dim_of, encoder_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table
-from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.recipe.training_data import (
@@ -28,6 +26,7 @@ from espnet_pse_kd.recipe.training_data import (
     input_files,
     mixing_options,
 )
+from espnet_pse_kd.recipe.vector_options import fit_vectors, name_encoder
 from espnet_pse_kd.simulation.sets import its_set
 from espnet_pse_kd.utils.checkout import git_commit
 from espnet_pse_kd.utils.yamls import read_yaml
@@ -36,7 +35,6 @@ CONFIG = "train_config.yaml"
 INPUTS = "inputs.json"
 CHECKPOINT = "checkpoint.pth"
 TEACHER_MODEL = "valid.loss.best.pth"
-_USUAL_DIM = 256  # of speaker vectors, the default of every network
 
 HARMLESS = frozenset(
     [
@@ -304,8 +302,8 @@ class Plan:
         # first part. An override has the last word on it, too.
         config = self._overridden(merge(config, schedule(config, self.epochs)))
         if method:
-            self._name_encoder(config)
-        _fit_vectors(config)
+            name_encoder(config)
+        fit_vectors(config)
         return Training(
             folder_of(self.expdir, self.tag, name, seed),
             "espnet_pse_kd.bin." + ("pse_train" if method else "pvad_train"),
@@ -319,46 +317,6 @@ class Plan:
         for override in self.overrides:
             result = merge(result, override)
         return result
-
-    def _name_encoder(self, config: dict[str, Any]) -> None:
-        """Say in a student's configuration whose vectors it is trained on.
-
-        Raises:
-            UserError: the YAML names another encoder than stage 3 used.
-        """
-        # ESPnet's own extractors know no encoder: they always get vectors.
-        if config.get("extractor") not in NETWORKS:
-            return
-        folder = Path(config["train_enroll_vectors"]).parent
-        used = encoder_of(folder)
-        if used is None:  # checked before stage 3
-            return
-        conf = config.get("extractor_conf", {})
-        named = conf.get("speaker_encoder", used.name)
-        if named != used.name:
-            raise UserError(
-                f"extractor_conf: speaker_encoder {named!r}, but {folder} holds "
-                f"vectors of {used.name!r}; remove the key, or run stage 3 again with "
-                f"--speaker_encoder {named}"
-            )
-        if used.digest is not None:
-            conf = {**conf, "speaker_digest": used.digest}
-        # A training that was begun with vectors of an older version resumes.
-        if used != ("ge2e", None):
-            config["extractor_conf"] = {**conf, "speaker_encoder": used.name}
-
-
-def _fit_vectors(config: dict[str, Any]) -> None:
-    """Give a network the size of its speaker vectors, where the YAML does not."""
-    if config.get("extractor") in NETWORKS:
-        section, key = "extractor_conf", "speaker_dim"
-    elif "pvad" in config:
-        section, key = "pvad_conf", "embedding_dim"
-    else:  # ESPnet's own
-        return
-    dim = dim_of(Path(config["train_enroll_vectors"]).parent)
-    if dim not in (None, _USUAL_DIM):
-        config[section] = {key: dim, **config.get(section, {})}
 
 
 def gate_constant(teacher: Path | None) -> float:
