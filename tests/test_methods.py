@@ -18,6 +18,7 @@ from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
 from espnet_pse_kd.simulation.dynamic import DynamicMixing
 from espnet_pse_kd.simulation.options import SimulationOptions
 from espnet_pse_kd.utils import checkout
+from espnet_pse_kd.utils.yamls import read_config
 
 ROOT = Path(__file__).parents[1]
 METHODS = read_methods(ROOT / "conf/methods.yaml")
@@ -68,7 +69,7 @@ def test_ablation_changes_one_thing_at_a_time():
         }
 
     yaml_file = ROOT / "conf/tuning/train_pse_mingru.yaml"
-    base = yaml.safe_load(yaml_file.read_text())
+    base = read_config(yaml_file)
     base["gate_conf"] = dataclasses.asdict(Gate())
     for name, method in ABLATION.items():
         parent = METHODS[max(filter(name.startswith, METHODS), key=len)]

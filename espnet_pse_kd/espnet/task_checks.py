@@ -65,6 +65,15 @@ def check_iterators(args: argparse.Namespace) -> None:
         )
 
 
+def check_devices(args: argparse.Namespace) -> None:
+    """Refuse several GPUs in one process: the teacher would be left behind."""
+    if args.ngpu > 1 and not args.multiprocessing_distributed:
+        raise UserError(
+            f"--ngpu {args.ngpu}: one process per GPU is needed; add "
+            "--multiprocessing_distributed true"
+        )
+
+
 def check_data(args: argparse.Namespace) -> None:
     """Check what can be checked without reading every file."""
     for option in ("train_enroll_vectors", "valid_enroll_vectors"):

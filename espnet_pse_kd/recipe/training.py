@@ -19,8 +19,8 @@ from espnet_pse_kd.enrolment_vectors import encoder_of
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table
-from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe.gate_constant import gate_constant
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.recipe.training_data import (
     data_options,
@@ -296,7 +296,11 @@ class Plan:
     ) -> Training:
         config = merge(self.base, method.options if method else {})
         if config.get("gate_conf", {}).get("mode") == "constant":
-            config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
+            # With the overrides: the control follows kappa, frames and scope.
+            gate = self._overridden(config)["gate_conf"]
+            config["gate_conf"].setdefault(
+                "constant", gate_constant(self.teacher, gate)
+            )
         config |= {**options, "seed": seed, "max_epoch": epochs}
         config = self._overridden(config)
         # One course of the learning rate over a whole training: the trunk is its
@@ -324,6 +328,8 @@ class Plan:
         Raises:
             UserError: the YAML names another encoder than stage 3 used.
         """
+        from espnet_pse_kd.nets import NETWORKS
+
         # ESPnet's own extractors know no encoder: they always get vectors.
         if config.get("extractor") not in NETWORKS:
             return
@@ -342,18 +348,6 @@ class Plan:
         # The extractor's default goes unsaid.
         if used != "ge2e":
             config["extractor_conf"] = {**conf, "speaker_encoder": used}
-
-
-def gate_constant(teacher: Path | None) -> float:
-    """Mean soft weight over the gated training frames, measured with the teacher.
-
-    Raises:
-        UserError: it was not measured.
-    """
-    path = Path(teacher or "exp/pvad") / "gate.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run stage 4 (teacher scores) again")
-    return float(json.loads(path.read_text())["mean_weight"])
 
 
 def run_all(trainings: Sequence[Training], backend: Backend) -> None:

@@ -56,7 +56,8 @@ def mixing_options(
         kept = used["its"] * float(its)
         used |= {"its": kept, "ts2": used["ts2"] + used["its"] - kept}
     defaults = json.loads(json.dumps(asdict(SimulationOptions())))
-    changed = {k: used[k] for k in defaults if used[k] != defaults[k]}
+    # An option that stage 2 did not know yet has its default.
+    changed = {k: used[k] for k in defaults if used.get(k, defaults[k]) != defaults[k]}
     return {
         "data": str(datadir),
         "samples": samples,
