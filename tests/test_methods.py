@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from espnet_pse_kd.bin import train
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import gate_constant as measured
 from espnet_pse_kd.recipe import jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
 from espnet_pse_kd.simulation.dynamic import DynamicMixing
@@ -399,9 +401,11 @@ def test_constant_gate_reads_the_measured_mean(plan, tmp_path):
     )
     with pytest.raises(UserError, match="gate.json: no such file"):
         plan.student(METHODS["c_constant"], 0, forked=False)
-    (teacher / "gate.json").write_text('{"mean_weight": 0.25}')
+    counts = measured.counts(np.array([0.75]))
+    found = json.dumps({"posteriors": {"nontarget_speech/all": counts}})
+    (teacher / "gate.json").write_text(found)
     config = plan.student(METHODS["c_constant"], 0, forked=False).config
-    assert config["gate_conf"]["constant"] == 0.25
+    assert config["gate_conf"]["constant"] == pytest.approx(0.25, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -295,12 +295,7 @@ class Plan:
         options: Mapping[str, Any],
     ) -> Training:
         config = merge(self.base, method.options if method else {})
-        if config.get("gate_conf", {}).get("mode") == "constant":
-            # With the overrides: the control follows kappa, frames and scope.
-            gate = self._overridden(config)["gate_conf"]
-            config["gate_conf"].setdefault(
-                "constant", gate_constant(self.teacher, gate)
-            )
+        config = self._with_constant(config)
         config |= {**options, "seed": seed, "max_epoch": epochs}
         config = self._overridden(config)
         # One course of the learning rate over a whole training: the trunk is its
@@ -315,6 +310,14 @@ class Plan:
             {"method": name, "config": self.tag, "seed": seed},
             **({} if method else {"threads": 1}),
         )
+
+    def _with_constant(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The weight of a gate without timing, by the overridden kappa and frames."""
+        gate = self._overridden(config).get("gate_conf", {})
+        if gate.get("mode") != "constant" or "constant" in gate:
+            return config
+        constant = gate_constant(self.teacher, gate)
+        return merge(config, {"gate_conf": {"constant": constant}})
 
     def _overridden(self, config: Mapping[str, Any]) -> dict[str, Any]:
         result = dict(config)
