@@ -13,17 +13,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 from docs_paths import ROOT
 
 from espnet_pse_kd.bin import train
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.divergence import LossWatch
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
-from espnet_pse_kd.espnet.task_checks import check_devices
+from espnet_pse_kd.espnet.task_checks import check_devices, check_resumption
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.optim import AveragedAdamW
 from espnet_pse_kd.recipe import gate_constant as measured
 from espnet_pse_kd.recipe import training
+from espnet_pse_kd.recipe.training_data import fingerprints, other_files
 from espnet_pse_kd.utils.yamls import read_config
 
 CONF = ROOT / "conf"
@@ -222,3 +224,48 @@ def test_averaged_adamw_is_adamw() -> None:
     latest = nets[0].weight.clone()
     ours.use_average()
     assert not torch.equal(nets[0].weight, latest)
+
+
+# --- resumption ---------------------------------------------------------------------
+
+
+def test_a_training_goes_on_with_its_own_seed_and_data(tmp_path: Path) -> None:
+    now = {
+        "output_dir": str(tmp_path),
+        "resume": True,
+        "seed": 0,
+        "dynamic_mixing": {"data": "data", "samples": 10, "options": {"sir": [0, 1]}},
+        "train_data_path_and_name_and_type": [("a.scp", "speech_mix", "sound")],
+        "train_shape_file": ["shape"],
+        "train_enroll_vectors": "vectors.npz",
+    }
+    before = json.loads(json.dumps(now))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(before))
+    check_resumption(argparse.Namespace(**{**now, "seed": 1}))  # nothing to go on from
+    (tmp_path / "checkpoint.pth").touch()
+    check_resumption(argparse.Namespace(**now))
+    changes = {
+        "seed": 1,
+        "dynamic_mixing": {**now["dynamic_mixing"], "samples": 8},
+        "train_data_path_and_name_and_type": [("b.scp", "speech_mix", "sound")],
+    }
+    for option, value in changes.items():
+        args = argparse.Namespace(**{**now, option: value})
+        with pytest.raises(UserError, match=f"--{option}: .*was begun with"):
+            check_resumption(args)
+        args.resume = False
+        check_resumption(args)
+
+
+def test_a_shortened_corpus_is_told_by_its_length(tmp_path: Path) -> None:
+    table = tmp_path / "wav.scp"
+    table.write_text("a x\nb y\n")
+    before = fingerprints([table])
+    assert other_files(before, fingerprints([table])) == []
+    # Trainings of 0.1.0 know the digest alone.
+    bare = {key: value.split()[-1] for key, value in before.items()}
+    assert other_files(bare, before) == []
+    table.write_text("a x\n")
+    now = fingerprints([table])
+    assert other_files(before, now) == [str(table)]
+    assert before[str(table)].startswith("2 lines") and now[str(table)][:6] == "1 line"

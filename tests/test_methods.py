@@ -371,8 +371,9 @@ def test_prepare_refuses_other_options_and_other_data(plan, tmp_path):
     before = (one.exp / training.CONFIG).read_text()
     with pytest.raises(UserError, match="other options .max_epoch: '4', now '5'"):
         training.prepare(one.exp, {**one.config, "max_epoch": 5})
-    (tmp_path / "dump/raw/train/trials.jsonl").write_text("{}")
-    with pytest.raises(UserError, match="other data .*trials.jsonl"):
+    table = tmp_path / "dump/raw/train/trials.jsonl"
+    table.write_text("{}\n" * 3)
+    with pytest.raises(UserError, match="other data .*trials.jsonl: '0 lines.*3 lines"):
         training.prepare(one.exp, one.config)
     assert (one.exp / training.CONFIG).read_text() == before
 

@@ -42,6 +42,7 @@ from espnet_pse_kd.espnet.task_checks import (
     check_data,
     check_devices,
     check_iterators,
+    check_resumption,
     require,
 )
 from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
@@ -143,6 +144,7 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
         super().check_required_command_args(args)
         check_iterators(args)
         check_devices(args)
+        check_resumption(args)
         check_data(args)
         cls.check_model_options(args)
         if args.fork_checkpoint is not None:

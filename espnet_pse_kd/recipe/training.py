@@ -27,6 +27,7 @@ from espnet_pse_kd.recipe.training_data import (
     fingerprints,
     input_files,
     mixing_options,
+    other_files,
 )
 from espnet_pse_kd.simulation.sets import its_set
 from espnet_pse_kd.utils.checkout import git_commit
@@ -104,8 +105,12 @@ def prepare(exp: Path, config: Mapping[str, Any]) -> str:
     inputs = fingerprints(input_files(config))
     begun = any(exp.glob("*.pth"))
     if begun:
-        _compare(exp, "options", read_yaml(exp / CONFIG), dict(config))
-        _compare(exp, "data", json.loads((exp / INPUTS).read_text()), inputs)
+        before, now = read_yaml(exp / CONFIG), dict(config)
+        keys = {*before, *now} - HARMLESS
+        other = sorted(k for k in keys if before.get(k) != now.get(k))
+        _compare(exp, "options", other, before, now)
+        known = json.loads((exp / INPUTS).read_text())
+        _compare(exp, "data", other_files(known, inputs), known, inputs)
         if is_finished(exp):
             return "finished"
     with atomic_open(exp / CONFIG) as file:
@@ -151,12 +156,14 @@ def is_finished(exp: Path) -> bool:
 
 
 def _compare(
-    exp: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]
+    exp: Path,
+    what: str,
+    changed: Sequence[str],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
 ) -> None:
-    keys = {*before, *now} - HARMLESS
-    changed = sorted(k for k in keys if before.get(k) != now.get(k))
-    if changed:
-        key = changed[0]
+    """Raise `UserError` where there are ``changed`` keys; it names the first."""
+    for key in changed:
         raise UserError(
             f"{exp}: it was trained with other {what} ({key}: "
             f"{str(before.get(key))[:60]!r}, now {str(now.get(key))[:60]!r}); remove "
