@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.cost import count_macs, macs_per_second
 from espnet_pse_kd.nets.e3net import E3Net
-from espnet_pse_kd.nets.film import FiLM
 from espnet_pse_kd.nets.level import follow_peak
-from espnet_pse_kd.nets.mingru import MinGRUBlock
 from espnet_pse_kd.nets.pdccrn import PDCCRN
 
 TUNING = Path(__file__).parents[1] / "conf/tuning"
@@ -357,30 +355,3 @@ def test_peak_follower_is_the_loop() -> None:
         expected.append(last)
     found = follow_peak(power, level, decay=0.3, floor=-3.0)
     torch.testing.assert_close(found, torch.stack(expected))
-
-
-def test_film_scales_and_shifts() -> None:
-    """By gain and shift of the vector: not by the shift alone."""
-    film, x, speaker = FiLM(4, 3), torch.randn(5, 2, 3), torch.eye(4)[:2]
-    with torch.no_grad():
-        film.linear.weight[:3, 0], film.linear.weight[3:, 1] = 2.0, 0.5
-        found = film(x, speaker)
-    torch.testing.assert_close(found[:, 0], 3 * x[:, 0])
-    torch.testing.assert_close(found[:, 1], x[:, 1] + 0.5)
-
-
-def test_the_vector_scales_what_recurs_in_mingru() -> None:
-    """With gain -1 nothing of a frame reaches the recurrent half of a block."""
-    block = MinGRUBlock(8, 12, 4)
-    with torch.no_grad():
-        block.feed_out.weight.zero_()
-        block.feed_out.bias.zero_()
-        block.film.bias[:8] = -1.0
-    condition, start = torch.randn(2, 4), torch.zeros(2, 8)
-    one, other = torch.randn(2, 6, 2, 8).unbind(0)
-    with torch.no_grad():
-        added = [block(x, condition, start)[0] - x for x in (one, other)]
-        torch.testing.assert_close(added[0], added[1])
-        block.film.bias[:8] = 0.0
-        moved = [block(x, condition, start)[0] - x for x in (one, other)]
-        assert not torch.allclose(moved[0], moved[1], atol=1e-3)
