@@ -19,6 +19,7 @@ TRAIN = [
     "torch>=2.11",
     "torchaudio>=2.11",
     "scipy>=1.13",
+    "soundfile>=0.13",  # strength of MP3 and Opus
     "safetensors>=0.4",
     "sentencepiece>=0.2.1",  # what espnet 202609 asks for
     "pyyaml>=6.0.1",  # 6.0 cannot be built any more

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.utils.yamls import read_config
 
 if TYPE_CHECKING:
     from espnet2.tasks.abs_task import AbsTask
@@ -47,7 +46,7 @@ def load(tag: str, packed: Path | None = None) -> nn.Module:
 
     from espnet_pse_kd.nets import NETWORKS as CLASSES
 
-    config = yaml.safe_load(config_of(tag).read_text())
+    config = read_config(config_of(tag))
     torch.manual_seed(0)
     network = CLASSES[config["extractor"]](**config["extractor_conf"])
     if packed is not None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from benchmarks import networks
@@ -22,6 +21,7 @@ from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.tasks import PersonalVADTask, PSETask
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.speaker import load_speaker_encoder
+from espnet_pse_kd.utils.yamls import read_config
 
 
 class Stopwatch:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
-    config = yaml.safe_load(args.config.read_text())
+    config = read_config(args.config)
     model = build(args.config)
     facts = {"batch": args.batch, "seconds": args.seconds}  # of each sample
     lr, clip = float(config["optim_conf"]["lr"]), float(config["grad_clip"])

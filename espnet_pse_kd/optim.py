@@ -46,6 +46,8 @@ class MuonAdamW(Optimizer):
         ValueError: no parameters, or a value that PyTorch's optimizers refuse.
     """
 
+    muon = True
+
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
@@ -59,7 +61,7 @@ class MuonAdamW(Optimizer):
     ) -> None:
         if not 0 <= average < 1:
             raise ValueError(f"average must be at least 0 and below 1, not {average}")
-        matrices, others = _split(params)
+        matrices, others = self._split(params)
         if not matrices and not others:
             raise ValueError("optimizer got an empty parameter list")
         self._parts: list[Optimizer] = []
@@ -136,24 +138,58 @@ class MuonAdamW(Optimizer):
                     parameter.copy_(state["average"])
                     state["average"].copy_(kept)
 
+    @classmethod
+    def _split(
+        cls, params: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Groups of the parameters that are Muon's, and groups of the others."""
+        entries: list[Any] = list(params)
+        if entries and not isinstance(entries[0], dict):
+            entries = [{"params": entries}]
+        matrices: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
+        for group in entries:
+            tensors: list[Tensor] = list(group["params"])
+            for groups, wanted in ((matrices, True), (others, False)):
+                chosen = [p for p in tensors if (cls.muon and p.ndim == 2) == wanted]
+                if chosen:
+                    groups.append({**group, "params": chosen})
+        return matrices, others
 
-def _split(
-    params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Groups of the 2-D parameters, and groups of the others."""
-    entries: list[Any] = list(params)
-    if entries and not isinstance(entries[0], dict):
-        entries = [{"params": entries}]
-    matrices: list[dict[str, Any]] = []
-    others: list[dict[str, Any]] = []
-    for group in entries:
-        tensors: list[Tensor] = list(group["params"])
-        for groups, wanted in ((matrices, True), (others, False)):
-            chosen = [p for p in tensors if (p.ndim == 2) == wanted]
-            if chosen:
-                groups.append({**group, "params": chosen})
-    return matrices, others
+
+class AveragedAdamW(MuonAdamW):
+    """`torch.optim.AdamW` with the moving average of `MuonAdamW`.
+
+    ESPnet's name for it is ``adamw_average``.
+
+    Args:
+        params, lr, betas, eps, weight_decay: see `torch.optim.AdamW`.
+        average: see `MuonAdamW`.
+    """
+
+    muon = False
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            average=average,
+        )
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"muon": MuonAdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "muon": MuonAdamW,
+    "adamw_average": AveragedAdamW,
+}
 """Optimizer classes by the name that a YAML gives them."""

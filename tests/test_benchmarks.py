@@ -19,6 +19,7 @@ from test_nets import SMALL
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.nets import NETWORKS as CLASSES
+from espnet_pse_kd.utils.yamls import read_config
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the installed package
@@ -237,7 +238,7 @@ def test_one_call_for_the_whole_or_for_each_hop(name: str) -> None:
 
 def test_step_of_training_times_its_parts(tmp_path: Path) -> None:
     steps, path = module("training"), tmp_path / "tiny.yaml"
-    config = yaml.safe_load(networks.config_of("mingru").read_text())
+    config = read_config(networks.config_of("mingru"))
     path.write_text(yaml.safe_dump(config | {"extractor_conf": SMALL["mingru"][0]}))
     batch = steps.batch_of(2, 1.0)
     step = steps.step_of(steps.build(path), batch, lr=1e-3, clip=5.0)

@@ -30,6 +30,7 @@ from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.optim import OPTIMIZERS
 from espnet_pse_kd.recipe.methods import merge, read_methods
+from espnet_pse_kd.utils.yamls import read_config
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -152,7 +153,8 @@ def test_page_names_every_class():
 
 
 TABLES = [CONF / "ablation.yaml", CONF / "methods.yaml"]
-CONFIGS = sorted(p for p in CONF.rglob("*.yaml") if p not in TABLES)
+BASES = [CONF / "base.yaml", CONF / "base_pse.yaml"]
+CONFIGS = sorted(set(CONF.rglob("*.yaml")) - {*TABLES, *BASES})
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -162,7 +164,7 @@ def test_yaml_of_conf_builds(path):
 
 def test_page_lists_conf():
     text = (DOCS / "classes.md").read_text(encoding="utf-8")
-    every = CONFIGS + TABLES
+    every = CONFIGS + TABLES + BASES
     assert [p for p in every if f"`{p.relative_to(CONF)}`" not in text] == []
 
 
@@ -173,7 +175,7 @@ def test_page_lists_conf():
 )
 def test_methods_build_on_the_default_student(method, tmp_path):
     options = method.options
-    base = yaml.safe_load((CONF / "tuning/train_pse_mingru.yaml").read_text())
+    base = read_config(CONF / "tuning/train_pse_mingru.yaml")
     merged = merge(base, options)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(merged), encoding="utf-8")
     model = build_student(tmp_path / "x.yaml")
@@ -214,12 +216,9 @@ def extend(top: Path, page: Path) -> None:
         result = subprocess.run(command, cwd=top, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
     yamls = named_blocks(page, "yaml")
-    mingru = (CONF / "tuning/train_pse_mingru.yaml").read_text(encoding="utf-8")
-    rest = mingru[mingru.index("criterions:") :]
     for path, code in yamls.items():
-        rest_of = rest if path.startswith("conf/tuning/") else ""
         with open(top / path, "a", encoding="utf-8") as file:
-            file.write(code + rest_of)
+            file.write(code)
 
 
 def in_copy(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

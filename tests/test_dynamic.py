@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_fixture import make_librispeech
 from espnet2.train.collate_fn import CommonCollateFn
+from mixing_fixture import prepare, vectors_of
 
-from espnet_pse_kd.corpora.merge import Corpus, SplitOptions
-from espnet_pse_kd.corpora.prepare import prepare_corpora
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.mixing import MixtureIterFactory
 from espnet_pse_kd.simulation.blocks import BLOCK, place_of
 from espnet_pse_kd.simulation.dynamic import DynamicMixing, MixtureDataset
 from espnet_pse_kd.simulation.options import SimulationOptions
-from espnet_pse_kd.simulation.rooms import write_rooms
 
 CONF = DynamicMixing(
     data="",
@@ -32,30 +32,7 @@ CONF = DynamicMixing(
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory: pytest.TempPathFactory) -> DynamicMixing:
     root = tmp_path_factory.mktemp("corpus")
-    make_librispeech(root)
-    folder = root / "data"
-    prepare_corpora(
-        folder,
-        [Corpus("librispeech", root / "LibriSpeech")],
-        root / "noise",
-        root / "rir",
-        SplitOptions(dev_speakers=3),
-    )
-    for split in ("train", "dev", "test"):
-        write_rooms(folder / split / "rir", split, 2, seed=0)
-    return replace(CONF, data=str(folder))
-
-
-def vectors_of(conf: DynamicMixing) -> EnrolmentVectors:
-    """A random vector for every clip."""
-    clips = [c for cs in conf.simulator().clips.values() for c in cs]
-    vectors = np.random.default_rng(0).standard_normal((len(clips), 16))
-    return EnrolmentVectors(
-        [c.cid for c in clips],
-        [c.speaker for c in clips],
-        [c.source for c in clips],
-        vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-    )
+    return replace(CONF, data=str(prepare(root)))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +154,8 @@ def test_vectors_are_noisy_but_the_same_every_time(dataset: MixtureDataset) -> N
     [
         ({"samples": 0}, "samples 0"),
         ({"vector_noise": -1.0}, "vector_noise"),
+        ({"interpolation": 1.5}, "interpolation 1.5"),
+        ({"options": {"long_absence": 0.5}}, "--seconds 4.0: too short"),
         ({"options": {"sirs": [0, 1]}}, "unknown option 'sirs'"),
         ({"options": {"train_sir": [5, 1]}}, "low before high"),
     ],
@@ -193,3 +172,88 @@ def test_a_clip_without_vector_is_refused(dataset: MixtureDataset) -> None:
     )
     with pytest.raises(UserError, match="no enrolment clip"):
         MixtureDataset(dataset.conf, fewer)
+
+
+def test_a_vector_between_two_clips_is_nobody_else_s(dataset: MixtureDataset) -> None:
+    """A unit vector between those of two clips of one speaker, the same every time."""
+    conf = replace(dataset.conf, vector_noise=0.0)
+    plain = MixtureDataset(conf, dataset.vectors)
+    mixed = MixtureDataset(replace(conf, interpolation=1.0), dataset.vectors)
+    moved = 0
+    for number in range(12):
+        clip = dataset.simulator.draw("train", number).enroll_clip
+        row = dataset.vectors.ids.index(clip)
+        speaker = dataset.vectors.speakers[row]
+        own = [s == speaker for s in dataset.vectors.speakers]
+        vector = mixed[number][1]["enroll_ref1"][0]
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
+        # In the span of the speaker's vectors, and nearer to the drawn clip's.
+        _, rest, *_ = np.linalg.lstsq(dataset.vectors.vectors[own].T, vector, None)
+        assert rest < 1e-8
+        nearest = (dataset.vectors.vectors @ vector).argmax()
+        assert nearest == row
+        assert np.array_equal(mixed[number][1]["enroll_ref1"][0], vector)
+        moved += not np.array_equal(plain[number][1]["enroll_ref1"][0], vector)
+        assert np.array_equal(
+            plain[number][1]["speech_mix"], mixed[number][1]["speech_mix"]
+        )
+    assert moved >= 4, "other clips of the speaker are never drawn"
+
+
+DRAWN = "551234032aa6bcd6ad3ae6d844012774327f29dde19ab1230c10d36b635fbef1"
+"""Digest of the first 100 mixtures of `CONF`. Another one is other training data."""
+
+
+class Draws(MixtureDataset):
+    """What is drawn for a mixture, in the place of its audio."""
+
+    def __getitem__(self, number: int) -> tuple[str, dict[str, np.ndarray]]:
+        trial = self.simulator.draw("train", number)
+        text = json.dumps(plain_values(asdict(trial)), sort_keys=True)
+        found = hashlib.sha256(text.encode()).digest()
+        return trial.uid, {"digest": np.frombuffer(found, np.uint8).astype(np.float32)}
+
+
+def plain_values(value: object) -> object:
+    """Rounded numbers, and files without their folders: the same on every machine."""
+    if isinstance(value, dict):
+        return {key: plain_values(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else str(value)
+    return Path(value).name if isinstance(value, str) else value
+
+
+def drawn_by(draws: Draws, workers: int, *epochs: int) -> list[tuple[str, bytes]]:
+    factory = MixtureIterFactory(draws, 10, CommonCollateFn(), workers)
+    return [
+        (name, row.numpy().tobytes())
+        for epoch in epochs
+        for names, data in factory.build_iter(epoch)
+        for name, row in zip(names, data["digest"], strict=True)
+    ]
+
+
+def test_a_hundred_mixtures_are_those_of_the_seed(dataset: MixtureDataset) -> None:
+    """For 0, 1 and 4 workers, after a resume, on every machine and in every version."""
+    draws = Draws(dataset.conf, dataset.vectors)
+    found = drawn_by(draws, 0, 1, 2)
+    assert len({name for name, _ in found}) == 100
+    total = hashlib.sha256(b"".join(name.encode() + row for name, row in found))
+    assert total.hexdigest() == DRAWN
+    for workers in (1, 4):
+        assert drawn_by(draws, workers, 1, 2) == found
+    assert drawn_by(Draws(dataset.conf, dataset.vectors), 0, 2) == found[50:]
+
+
+def test_options_at_0_change_no_draw(dataset: MixtureDataset) -> None:
+    """What an option adds is all that it changes."""
+    added = {"codec": 1.0, "long_absence": 1.0, "absence_seconds": [1.0, 2.0]}
+    options = {**dataset.conf.options, **added, "interruptions": 1.0}
+    more = replace(dataset.conf, options=options).simulator()
+    for number in range(30):
+        trial = more.draw("train", number)
+        assert trial.codec and trial.absences
+        plain = dataset.simulator.draw("train", number)
+        assert replace(trial, codec=None, absences=()) == plain

@@ -22,8 +22,10 @@ from espnet2.enh.loss.wrappers.fixed_order import FixedOrderSolver
 from espnet2.tasks.enh import criterion_choices
 from espnet2.tasks.enh_tse import extractor_choices
 from espnet2.torch_utils.initialize import initialize
+from espnet2.train.distributed_utils import DistributedOption
 from torch import Tensor, nn
 
+from espnet_pse_kd import losses
 from espnet_pse_kd.activity import TSS, activity
 from espnet_pse_kd.audio import SAMPLE_RATE, read_audio, write_audio
 from espnet_pse_kd.bin import enhance, score_teacher
@@ -369,6 +371,30 @@ def test_gated_frames_leave_a_margin_around_the_target(start: float, end: float)
     assert last * HOP / 16000 == pytest.approx(end, abs=0.02)
 
 
+@pytest.mark.parametrize(("start", "end"), [(0.3, 0.6), (0.1, 0.25)])
+def test_gated_frames_reach_around_the_interferer(start: float, end: float):
+    """Two loss frames on each side of its activity are gated with it."""
+    model = build_model(Gate(mode="constant", constant=0.0))
+    interferer, silent = burst(start, end), torch.zeros(1, 16000)
+    length = torch.tensor([16000])
+    gating = model.frame_weights(
+        interferer, activity(silent), interferer, length, None, None
+    )
+    active = activity(interferer)[0].nonzero().flatten()
+    first, last = int(active[0]), int(active[-1])
+    closed = (gating.weights[0] == 0).nonzero().flatten()
+    assert closed.tolist() == list(range(first - 2, last + 3))
+
+
+def test_a_gate_without_interferer_images_is_refused():
+    model, data = build_model(Gate("hard")), batch()
+    model.set_teacher(FixedTeacher(0.9))
+    del data["interf_ref1"]
+    with pytest.raises(UserError, match="interf_ref1: missing; gate_conf mode 'hard'"):
+        model.train()(**data)
+    model.eval()(**data)  # every frame counts: nothing is asked for
+
+
 def test_r_log_spares_the_margin_around_the_target():
     target = burst(0.3, 0.6)
     criterion = CRITERIONS["r_log"]()
@@ -616,6 +642,25 @@ def test_draws_depend_on_seed_epoch_and_sample_only():
     assert vectors.vector("b0", sample_generator(0, 0, "")).argmax() == 3
 
 
+def test_two_epochs_draw_two_clips(dump):
+    """Through the task's own iterators, as ESPnet asks them."""
+    drawn = []
+    for epoch in (1, 2, 3, 1):
+        args = PSETask.get_parser().parse_args(pse_options(dump, dump / "draws"))
+        args.distributed = False
+        factory = PSETask.build_iter_factory(args, DistributedOption(), mode="train")
+        found = {}
+        for names, data in factory.build_iter(epoch):
+            for name, vector in zip(names, data["enroll_ref1"]):
+                found[name] = vector[0].numpy().tobytes()
+        drawn.append(found)
+    first, second, third, again = drawn
+    assert first == again
+    changed = {name for name in first if first[name] != second[name]}
+    changed |= {name for name in first if first[name] != third[name]}
+    assert len(changed) >= 3, "a sample has one clip for ever"
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -715,6 +760,21 @@ def test_half_written_checkpoint_is_mended(dump, teacher, student, tmp_path):
     (out / "2epoch.pth").unlink()
     PSETask.main(cmd=pse_options(dump, out, **gated(teacher)))
     assert_same_parameters(out / "3epoch.pth", student / "3epoch.pth")
+
+
+def test_a_diverged_training_stops_and_keeps_the_last_state(
+    dump, tmp_path, monkeypatch
+):
+    out = tmp_path / "pse"
+    PSETask.main(cmd=pse_options(dump, out, max_epoch=1))
+    before = (out / "checkpoint.pth").read_bytes()
+    plcpa = losses.plcpa
+    broken = lambda signals, **conf: plcpa(signals, **conf) * float("nan")  # noqa: E731
+    monkeypatch.setattr(losses, "plcpa", broken)
+    with pytest.raises(UserError, match="training loss nan: .*is kept; lower optim"):
+        PSETask.main(cmd=pse_options(dump, out, max_epoch=2))
+    assert (out / "checkpoint.pth").read_bytes() == before
+    assert not (out / "2epoch.pth").exists()
 
 
 def test_methods_fork_from_a_trunk(dump, student, tmp_path):

@@ -184,3 +184,15 @@ def test_a_mixture_below_the_quietest_level_is_raised_no_further():
     signals = losses.LossSignals(quiet, quiet, quiet)
     raised = signals.mixture.abs().max() / quiet.abs().max()
     assert raised.item() == pytest.approx(10 ** ((60 - 26) / 20), rel=1e-3)
+
+
+def test_r_log_of_an_estimate_ten_decibels_below_the_mixture():
+    """Lambda is 0.2 for the function and for the criterion of that name."""
+    from espnet_pse_kd.espnet.criterions import RLog
+
+    mixture = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    given = losses.LossSignals(torch.zeros_like(mixture), 10**-0.5 * mixture, mixture)
+    wanted = 0.2 * 10 * math.log10(0.1 + 0.01)
+    inside = slice(2, -2)
+    for frames in (losses.r_log(given), RLog().frame_loss(given)):
+        assert frames[0, inside].mean().item() == pytest.approx(wanted, rel=1e-3)

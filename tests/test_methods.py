@@ -15,11 +15,13 @@ from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.kaldi import write_table
+from espnet_pse_kd.recipe import gate_constant as measured
 from espnet_pse_kd.recipe import jobs, training
 from espnet_pse_kd.recipe.methods import merge, override, read_methods, select
 from espnet_pse_kd.simulation.dynamic import DynamicMixing
 from espnet_pse_kd.simulation.options import SimulationOptions
 from espnet_pse_kd.utils import checkout
+from espnet_pse_kd.utils.yamls import read_config
 
 ROOT = Path(__file__).parents[1]
 METHODS = read_methods(ROOT / "conf/methods.yaml")
@@ -70,7 +72,7 @@ def test_ablation_changes_one_thing_at_a_time():
         }
 
     yaml_file = ROOT / "conf/tuning/train_pse_mingru.yaml"
-    base = yaml.safe_load(yaml_file.read_text())
+    base = read_config(yaml_file)
     base["gate_conf"] = dataclasses.asdict(Gate())
     for name, method in ABLATION.items():
         parent = METHODS[max(filter(name.startswith, METHODS), key=len)]
@@ -378,8 +380,9 @@ def test_prepare_refuses_other_options_and_other_data(plan, tmp_path):
     before = (one.exp / training.CONFIG).read_text()
     with pytest.raises(UserError, match="other options .max_epoch: '4', now '5'"):
         training.prepare(one.exp, {**one.config, "max_epoch": 5})
-    (tmp_path / "dump/raw/train/trials.jsonl").write_text("{}")
-    with pytest.raises(UserError, match="other data .*trials.jsonl"):
+    table = tmp_path / "dump/raw/train/trials.jsonl"
+    table.write_text("{}\n" * 3)
+    with pytest.raises(UserError, match="other data .*trials.jsonl: '0 lines.*3 lines"):
         training.prepare(one.exp, one.config)
     assert (one.exp / training.CONFIG).read_text() == before
 
@@ -408,9 +411,11 @@ def test_constant_gate_reads_the_measured_mean(plan, tmp_path):
     )
     with pytest.raises(UserError, match="gate.json: no such file"):
         plan.student(METHODS["c_constant"], 0, forked=False)
-    (teacher / "gate.json").write_text('{"mean_weight": 0.25}')
+    counts = measured.counts(np.array([0.75]))
+    found = json.dumps({"posteriors": {"nontarget_speech/all": counts}})
+    (teacher / "gate.json").write_text(found)
     config = plan.student(METHODS["c_constant"], 0, forked=False).config
-    assert config["gate_conf"]["constant"] == 0.25
+    assert config["gate_conf"]["constant"] == pytest.approx(0.25, abs=0.001)
 
 
 @pytest.mark.parametrize(

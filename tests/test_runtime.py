@@ -593,6 +593,15 @@ def test_encoder_refuses(encoder: OnnxSpeakerEncoder) -> None:
             encoder.embed(bad, "me.wav")
 
 
+def test_trimming_keeps_what_is_less_than_30_db_below_the_speech() -> None:
+    rng = np.random.default_rng(0)
+    second = 0.3 * rng.standard_normal(33 * 480).astype(np.float32)
+    for decibel, kept in ((0.0, True), (-27.0, True), (-33.0, False)):
+        quieter = np.float32(10 ** (decibel / 20)) * second
+        trimmed = trim_silence(np.concatenate([second, quieter]))
+        assert (len(trimmed) > 1.5 * len(second)) == kept, decibel
+
+
 def test_trimming_keeps_speech_and_its_margin() -> None:
     burst = np.sin(np.arange(9600) * 0.3).astype(np.float32)
     silence = np.zeros(14400, np.float32)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from corpus_fixture import make_librispeech
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import read_table, write_table
 from espnet_pse_kd.report.results import training_mix
 from espnet_pse_kd.simulation import mixing
+from espnet_pse_kd.simulation.channels import Codec, coded
 from espnet_pse_kd.simulation.dataset import simulate
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
 from espnet_pse_kd.simulation.noises import cut_noise, shaped_noise
@@ -841,3 +843,150 @@ def test_shares_make_the_set_of_one_run(data: Path, tmp_path: Path) -> None:
     simulate(data, folder, *arguments)
     assert made == {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
     assert _contents(folder) == _contents(tmp_path / "whole")
+
+
+def lag(a: np.ndarray, b: np.ndarray) -> int:
+    """Samples by which b is late."""
+    size = 2 * len(a)
+    lags = np.fft.irfft(np.fft.rfft(a, size).conj() * np.fft.rfft(b, size))
+    found = int(lags.argmax())
+    return found if found < len(a) else found - size
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [Codec("mp3", 0.0), Codec("mp3", 0.9), Codec("opus", 0.7), Codec("opus", 0.98)],
+    ids=lambda codec: f"{codec.name}{codec.compression}",
+)
+def test_codecs_shift_nothing(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = lfilter([1.0], [1.0, -0.9], rng.standard_normal(20000)).astype(np.float32)
+    x *= 0.1 / np.abs(x).std()
+    found = coded(x, codec)
+    assert found.dtype == np.float32 and len(found) == len(x)
+    error = mixing.decibel(mixing.power(found - x) / mixing.power(x))
+    assert lag(x, found) == 0 and -40 < error < 0
+    # An encoder that leaves its delay in the file is found out.
+    read = soundfile.read
+
+    def late(*given: object, **more: object) -> tuple[np.ndarray, int]:
+        decoded, rate = read(*given, **more)
+        return np.concatenate([np.zeros(1105, np.float32), decoded]), rate
+
+    monkeypatch.setattr(soundfile, "read", late)
+    np.testing.assert_array_equal(coded(x, codec), found)
+
+
+def test_a_codec_changes_the_mixture_alone(data: Path) -> None:
+    kinds = set()
+    for index in range(8):
+        trial, after = sample(data, "train", index, only(codec=1.0))
+        _, before = sample(data, "train", index, only())
+        assert trial.codec is not None
+        kinds.add(trial.codec.name)
+        for wide, coded_one in list(zip(before.signals, after.signals))[1:]:
+            np.testing.assert_array_equal(wide, coded_one)
+        mixture = after.signals.mixture
+        assert not np.array_equal(mixture, before.signals.mixture)
+        assert lag(before.signals.mixture, mixture) == 0
+        assert np.abs(mixture).max() <= mixing.PEAK
+    assert kinds == {"mp3", "opus"}
+
+
+def test_clips_are_coded_by_draws_of_their_own(data: Path) -> None:
+    inventory = load_inventory(data / "train")
+    clips = [c for cs in plan_clips(inventory, OPTIONS, 5).values() for c in cs][:8]
+    plain = [render_clip(inventory, c, OPTIONS, 5, train=True) for c in clips]
+    some = replace(OPTIONS, clip_codec=0.5)
+    waves = [render_clip(inventory, c, some, 5, train=True) for c in clips]
+    changed = [not np.array_equal(a, b) for a, b in zip(plain, waves, strict=True)]
+    assert 0 < sum(changed) < len(clips)
+    assert all(lag(a, b) == 0 for a, b in zip(plain, waves, strict=True))
+    other = [render_clip(inventory, c, some, 5) for c in clips]
+    again = [render_clip(inventory, c, OPTIONS, 5) for c in clips]
+    np.testing.assert_equal(other, again)  # scored clips are never coded
+
+
+def test_rooms_fill_the_gaps_of_clips(data: Path) -> None:
+    """A clip with a room has its echoes, as its spectra have."""
+    inventory = load_inventory(data / "train")
+    options = replace(OPTIONS, clip_snr=(90.0, 90.0))
+    fuller = 0
+    clips = [c for cs in plan_clips(inventory, OPTIONS, 5).values() for c in cs][:6]
+    for clip in clips:
+        quiet = []
+        for share in (0.0, 1.0):
+            one = replace(options, clip_room_share=share)
+            wave = render_clip(inventory, clip, one, 5)
+            power = np.square(wave[: len(wave) // 320 * 320].reshape(-1, 320)).mean(1)
+            quiet.append(np.quantile(power, 0.1) / power.mean())
+        fuller += quiet[1] > 1.2 * quiet[0]
+    assert fuller >= len(clips) - 1
+
+
+def colour(before: np.ndarray, after: np.ndarray) -> float:
+    """How unevenly the spectrum changed: dB, standard deviation over bands."""
+    spectra = [np.abs(np.fft.rfft(x)) ** 2 for x in (before, after)]
+    bands = [
+        [part.sum() for part in np.array_split(spectrum, 40)[:30]]
+        for spectrum in spectra
+    ]
+    return float(np.std(10 * np.log10(np.divide(*reversed(bands)))))
+
+
+def test_clips_have_an_equalizer(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = load_inventory(data / "train")
+    clip = plan_clips(inventory, OPTIONS, 5)[inventory.targets[0]][0]
+    wave, drawn = render_clip(inventory, clip, OPTIONS, 5), mixing.equalizer
+
+    def flat(rng: np.random.Generator) -> np.ndarray:
+        taps = np.zeros_like(drawn(rng))
+        taps[len(taps) // 2] = 1.0
+        return taps
+
+    monkeypatch.setattr(mixing, "equalizer", flat)
+    assert colour(render_clip(inventory, clip, OPTIONS, 5), wave) > 0.5
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_each_sound_has_its_own_equalizer(data: Path, place: int) -> None:
+    """0 the target, 1 the interferer, 2 the noise."""
+    inventory = load_inventory(data / "train")
+    trial = simulator(data, only(equalizer=10.0), "train").draw("train", 3)
+    flat = np.zeros_like(trial.equalizers[0])
+    flat[len(flat) // 2] = 1.0
+    taps = [flat, flat, flat]
+    plain = replace(trial, equalizers=tuple(taps))
+    taps[place] = trial.equalizers[place]
+    coloured = replace(trial, equalizers=tuple(taps))
+    sounds = []
+    for one in (plain, coloured):
+        mixture, target, interferer = render(inventory, one, "full").signals
+        sounds.append((target, interferer, mixture - target - interferer))
+    changes = [colour(a, b) for a, b in zip(*sounds, strict=True)]
+    assert changes[place] > 1.0
+    assert all(change < 0.1 for k, change in enumerate(changes) if k != place)
+
+
+def test_a_target_is_absent_for_long_and_interrupts_itself(data: Path) -> None:
+    options = only(
+        seconds=20.0, long_absence=1.0, absence_seconds=(8.0, 12.0), interruptions=1.0
+    )
+    speaking = 0
+    for index in range(4):
+        trial, rendered = sample(data, "train", index, replace(options, dry_share=1.0))
+        (start, length), *shorter = trial.absences
+        assert 8 * 16000 <= length <= 12 * 16000 and 1 <= len(shorter) <= 3
+        assert all(0.5 * 16000 <= n <= 2 * 16000 for _, n in shorter)
+        target = rendered.signals.target
+        assert len(target) == 20 * 16000
+        speaking += np.abs(target).max() > 1e-3
+        _, plain = sample(data, "train", index, only(seconds=20.0, dry_share=1.0))
+        for first, count in trial.absences:
+            inside = target[first + LEAD : first + count]
+            # Unless nothing else would have been left of the voice.
+            outside = plain.signals.target.copy()
+            outside[first : first + count] = 0
+            assert np.abs(inside).max() < 1e-6 or np.abs(outside).max() < 1e-6
+        assert [start, length] in [list(pause) for pause in rendered.pauses]
+    assert speaking == 4

@@ -22,6 +22,7 @@ from espnet_pse_kd.recipe.enhancement import enhance
 from espnet_pse_kd.recipe.methods import merge, read_methods
 from espnet_pse_kd.recipe.packing import pack_experiment
 from espnet_pse_kd.speaker import load_speaker_encoder
+from espnet_pse_kd.utils.yamls import read_config
 
 CONF = Path(__file__).parents[1] / "conf"
 STOCK, CAUSAL = "train_pse_td_speakerbeam", "train_pse_td_speakerbeam_causal"
@@ -45,7 +46,7 @@ TINY = {
 
 def config_of(name: str, **changes: Any) -> dict[str, Any]:
     """A YAML of ours, with changes, as a training has it."""
-    config = yaml.safe_load((CONF / f"tuning/{name}.yaml").read_text())
+    config = read_config(CONF / f"tuning/{name}.yaml")
     return {"init": None, **merge(config, changes)}
 
 

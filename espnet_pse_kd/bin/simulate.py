@@ -46,6 +46,11 @@ HELP = {
     "babble": "share of training noises that are voices of many",
     "shaped_noise": "share of training noises that are synthesized",
     "telephone": "share of training mixtures that come through a telephone",
+    "codec": "share of training mixtures that come through MP3 or Opus",
+    "long_absence": "share of training samples whose target is absent for long",
+    "absence_seconds": "how long, s",
+    "interruptions": "share of training samples whose target falls silent repeatedly",
+    "interruption_seconds": "how long each time, s",
     "level": "level of the mixture, dBFS",
     "pause_share": "share of samples in which the target pauses",
     "pause_seconds": "length of the pause, s",
@@ -58,6 +63,7 @@ HELP = {
     "clip_level": "level of an enrolment clip, dBFS",
     "clip_room_share": "share of enrolment clips that are reverberated",
     "clip_telephone": "share of training clips that come through a telephone",
+    "clip_codec": "share of training clips that come through MP3 or Opus",
 }
 
 

@@ -22,7 +22,7 @@ from espnet_pse_kd.recipe.methods import (
     select,
 )
 from espnet_pse_kd.simulation.sets import its_set
-from espnet_pse_kd.utils.yamls import read_yaml
+from espnet_pse_kd.utils.yamls import read_config
 
 _SCHEDULED = ("--batch_size", "--accum_grad", "--max_epoch", "--dynamic_mixing")
 """Options of ESPnet's training from which its schedule follows."""
@@ -75,9 +75,9 @@ def _check(args: argparse.Namespace) -> None:
     """Everything that can be told without data.
 
     Raises:
-        UserError: see `select`, `read_yaml`, `merge`, `override`.
+        UserError: see `select`, `read_config`, `merge`, `override`.
     """
-    base = read_yaml(args.config)
+    base = read_config(args.config)
     if args.methods is not None:
         for method in select(read_methods(*args.methods_tables), args.methods):
             gate = merge(base, method.options).get("gate_conf", {}).get("mode")
@@ -125,13 +125,16 @@ def main(argv: list[str] | None = None) -> None:
         for folder in _folders(args):
             print(folder)
         return
+    devices = ["--ngpu", str(args.ngpu)]
+    if args.ngpu > 1:  # one process for each, as a teacher cannot be shared
+        devices += ["--multiprocessing_distributed", "true"]
     backend = training.Backend(
         [*shlex.split(args.cmd), "--gpu", str(args.ngpu)],
-        [*shlex.split(args.train_args), "--ngpu", str(args.ngpu)],
+        [*devices, *shlex.split(args.train_args)],
         args.jobs,
     )
     plan = training.Plan(
-        base=read_yaml(args.config),
+        base=read_config(args.config),
         tag=_tag(args),
         overrides=[override(text) for text in args.set],
         expdir=args.expdir,

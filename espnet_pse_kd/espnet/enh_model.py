@@ -115,7 +115,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             enroll_ref1: (B, 1, D) speaker vectors, or (B, M) enrolment waveforms.
             speech_mix_lengths: (B,), default all N.
             enroll_ref1_lengths: (B,), default all of it.
-            interf_ref1: (B, N) interferer images, default silence.
+            interf_ref1: (B, N) interferer images; a gate needs them in training.
             window_vectors: (B, K, D) cached window vectors of the mixtures.
             **unused: other entries of ESPnet's batch, such as ``utt_id``.
 
@@ -123,12 +123,11 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             loss, statistics, batch size.
 
         Raises:
-            UserError: the gate needs a teacher and the model has none.
+            UserError: the gate needs a teacher and the model has none, or it needs
+                interferer images.
         """
         lengths = lengths_or_all(speech_mix, speech_mix_lengths)  # [B]
         enroll_lengths = lengths_or_all(enroll_ref1, enroll_ref1_lengths)  # [B]
-        if interf_ref1 is None:
-            interf_ref1 = torch.zeros_like(speech_mix)
         faster = self.cpu_bfloat16 and self.training and not speech_mix.is_cuda
         with torch.autocast("cpu", torch.bfloat16, enabled=faster):
             estimates, features, masked, others = self.forward_enhance(
@@ -144,6 +143,11 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         signals = LossSignals(speech_ref1, estimate, speech_mix, lengths)
         weights = None
         if self.training and self.gate.mode != "none":
+            if interf_ref1 is None:
+                raise UserError(
+                    f"interf_ref1: missing; gate_conf mode {self.gate.mode!r} asks "
+                    "where the interferer speaks, give interf1.scp under this name"
+                )
             speaker = None
             if self.gate.needs_teacher:
                 speaker = self._vector(enroll_ref1, enroll_lengths)  # [B, D]

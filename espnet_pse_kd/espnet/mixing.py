@@ -34,7 +34,8 @@ class MixtureIterFactory(AbsIterFactory):
         is_distributed: whether ranks share the batches.
 
     Raises:
-        UserError: an epoch holds no whole batch.
+        UserError: an epoch holds no whole batch, or a batch less than a sample for
+            each rank.
     """
 
     def __init__(
@@ -57,6 +58,11 @@ class MixtureIterFactory(AbsIterFactory):
         if is_distributed:
             self.rank = distributed.get_rank()
             self.ranks = distributed.get_world_size()
+        if batch_size < self.ranks:
+            raise UserError(
+                f"--batch_size {batch_size}: it is shared by {self.ranks} processes; "
+                f"give at least {self.ranks}"
+            )
         logging.info(
             f"[train] dynamic mixing: {samples} samples per epoch from "
             f"{dataset.conf.data}, seed {dataset.conf.seed}"

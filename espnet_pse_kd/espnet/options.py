@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typeguard import TypeCheckError
 
 from espnet_pse_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from espnet2.train.class_choices import ClassChoices
 
 T = TypeVar("T")
 
@@ -64,3 +67,21 @@ def build(
         raise UserError(f"{option}: {error}") from None
     except (TypeError, ValueError, TypeCheckError) as error:
         raise UserError(f"{option}: {error}; correct {dict(conf)}") from error
+
+
+def choose(choices: ClassChoices, name: str | None) -> type:
+    """The class of that name.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    key = str(name).lower()
+    check_keys(f"--{choices.name}", {key: None}, list(choices.classes))
+    return choices.get_class(key)
+
+
+def defaults_of(model: type, hidden: Collection[str]) -> dict[str, Any]:
+    """Arguments of a model class with their defaults, but for the hidden ones."""
+    from espnet2.utils.get_default_kwargs import get_default_kwargs
+
+    return {k: v for k, v in get_default_kwargs(model).items() if k not in hidden}

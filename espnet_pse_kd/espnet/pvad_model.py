@@ -10,6 +10,7 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor
 
 from espnet_pse_kd.activity import CLASSES, NTSS, TSS, resample_frames, vad_classes
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.batches import equal_lengths, lengths_or_all
 from espnet_pse_kd.nets.personal_vad import (
     IGNORE,
@@ -68,15 +69,21 @@ class ESPnetPVADModel(AbsESPnetModel):
             speech_ref1: (B, N) target images, from which the labels follow.
             enroll_ref1: (B, 1, D) speaker vectors.
             speech_mix_lengths: (B,), default all N.
-            interf_ref1: (B, N) interferer images, default silence.
+            interf_ref1: (B, N) interferer images; the labels need them.
             window_vectors: (B, K, D) cached window vectors of the mixtures.
             **unused: other entries of ESPnet's batch, such as ``utt_id``.
 
         Returns:
             loss, statistics, batch size.
+
+        Raises:
+            UserError: no interferer images.
         """
         if interf_ref1 is None:
-            interf_ref1 = torch.zeros_like(speech_ref1)
+            raise UserError(
+                "interf_ref1: missing; without it no frame would be labelled as speech "
+                "of others, give interf1.scp under this name"
+            )
         lengths = lengths_or_all(speech_mix, speech_mix_lengths)
         enrolment = enroll_ref1[:, 0]  # [B, D]
         logits = self.logits(speech_mix, enrolment, window_vectors, lengths)

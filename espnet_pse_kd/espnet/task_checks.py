@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
@@ -11,6 +13,7 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.espnet.mixing import dynamic_mixing
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.simulation.dynamic import MixtureDataset
+from espnet_pse_kd.utils.yamls import read_yaml
 
 
 def data_names(args: argparse.Namespace, split: str) -> dict[str, str]:
@@ -63,6 +66,42 @@ def check_iterators(args: argparse.Namespace) -> None:
         raise UserError(
             f"--sample_rate: {args.sample_rate}; the networks work at {SAMPLE_RATE}"
         )
+
+
+def check_devices(args: argparse.Namespace) -> None:
+    """Refuse several GPUs in one process: the teacher would be left behind."""
+    if args.ngpu > 1 and not args.multiprocessing_distributed:
+        raise UserError(
+            f"--ngpu {args.ngpu}: one process per GPU is needed; add "
+            "--multiprocessing_distributed true"
+        )
+
+
+_IDENTITY = (
+    "seed",
+    "dynamic_mixing",
+    "train_data_path_and_name_and_type",
+    "train_shape_file",
+    "train_enroll_vectors",
+)
+"""Options that say what a training learns from."""
+
+
+def check_resumption(args: argparse.Namespace) -> None:
+    """Refuse to go on with another seed or other data than a training began with."""
+    folder = Path(args.output_dir)
+    begun = [folder / name for name in ("checkpoint.pth", "config.yaml")]
+    if not args.resume or not all(path.is_file() for path in begun):
+        return
+    before = read_yaml(begun[1])
+    for option in _IDENTITY:
+        # As YAML keeps it: without tuples.
+        now = json.loads(json.dumps(getattr(args, option)))
+        if before.get(option) != now:
+            raise UserError(
+                f"--{option}: {str(now)[:60]}, but {folder} was begun with "
+                f"{str(before.get(option))[:60]}; give that, or another --output_dir"
+            )
 
 
 def check_data(args: argparse.Namespace) -> None:

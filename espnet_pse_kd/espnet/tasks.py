@@ -24,20 +24,27 @@ from espnet2.tasks.enh import (
 from espnet2.tasks.enh_tse import TargetSpeakerExtractionTask, extractor_choices
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
-from espnet2.utils.get_default_kwargs import get_default_kwargs
+from espnet2.train.distributed_utils import get_rank
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.espnet.config_parser import ConfigParser
 from espnet_pse_kd.espnet.enh_model import ESPnetPSEModel
 from espnet_pse_kd.espnet.loading import load_parameters
 from espnet_pse_kd.espnet.mixing import dynamic_mixing, mixture_iterator
-from espnet_pse_kd.espnet.options import build, check_keys
+from espnet_pse_kd.espnet.options import build, check_keys, choose, defaults_of
 from espnet_pse_kd.espnet.preprocessor import EpochIterFactory, PSEPreprocessor
 from espnet_pse_kd.espnet.pvad_model import ESPnetPVADModel
-from espnet_pse_kd.espnet.task_checks import check_data, check_iterators, require
+from espnet_pse_kd.espnet.task_checks import (
+    check_data,
+    check_devices,
+    check_iterators,
+    check_resumption,
+    require,
+)
 from espnet_pse_kd.espnet.trainer import ResumableTrainer, fork, mend
 from espnet_pse_kd.gate import Gate
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
@@ -62,6 +69,13 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
     """What both trainings share: data with enrolment vectors, checks, resumption."""
 
     trainer = ResumableTrainer
+
+    @classmethod
+    def get_parser(cls) -> ConfigParser:
+        """ESPnet's options; the YAML of ``--config`` may have a ``base``."""
+        parser = super().get_parser()
+        parser.__class__ = ConfigParser  # ESPnet names the class of its parser there
+        return parser
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -99,7 +113,8 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
             action=NestedDictAction,
             default={},
             help="Draw every training sample anew instead of reading it: data, "
-            "samples (per epoch), seed, vector_noise, options (of the simulation)",
+            "samples (per epoch), seed, vector_noise, interpolation, options (of the "
+            "simulation)",
         )
         for split in ("train", "valid"):
             group.add_argument(
@@ -128,11 +143,17 @@ class _EnrolmentTask(TargetSpeakerExtractionTask):
         """Refuse bad options before anything is built, then mend the output folder."""
         super().check_required_command_args(args)
         check_iterators(args)
+        check_devices(args)
+        check_resumption(args)
         check_data(args)
         cls.check_model_options(args)
         if args.fork_checkpoint is not None:
-            fork(Path(args.fork_checkpoint), Path(args.output_dir))
             args.resume = True
+        # Of several processes of a launcher only the first writes.
+        if get_rank(args.dist_rank, args.dist_launcher) not in (None, 0):
+            return
+        if args.fork_checkpoint is not None:
+            fork(Path(args.fork_checkpoint), Path(args.output_dir))
         if args.resume:
             mend(Path(args.output_dir), args.best_model_criterion)
 
@@ -171,7 +192,7 @@ class PersonalVADTask(_EnrolmentTask):
 
     @classmethod
     def model_defaults(cls) -> dict[str, Any]:
-        return _defaults(ESPnetPVADModel, hidden=("pvad",))
+        return defaults_of(ESPnetPVADModel, hidden=("pvad",))
 
     @classmethod
     def check_model_options(cls, args: argparse.Namespace) -> None:
@@ -249,7 +270,7 @@ class PSETask(_EnrolmentTask):
             "gate",
             "cpu_bfloat16",
         )
-        return _defaults(ESPnetPSEModel, hidden)
+        return defaults_of(ESPnetPSEModel, hidden)
 
     @classmethod
     def check_model_options(cls, args: argparse.Namespace) -> None:
@@ -269,10 +290,10 @@ class PSETask(_EnrolmentTask):
         gate = build("gate_conf", Gate, args.gate_conf)
         encoder = build(
             "encoder_conf",
-            _choose(encoder_choices, args.encoder),
+            choose(encoder_choices, args.encoder),
             args.encoder_conf,
         )
-        extractor_class = _choose(extractor_choices, args.extractor)
+        extractor_class = choose(extractor_choices, args.extractor)
         extractor = build(
             "extractor_conf",
             extractor_class,
@@ -281,7 +302,7 @@ class PSETask(_EnrolmentTask):
         )
         decoder = build(
             "decoder_conf",
-            _choose(decoder_choices, args.decoder),
+            choose(decoder_choices, args.decoder),
             args.decoder_conf,
         )
         model = build(
@@ -344,7 +365,7 @@ def _build_teacher(args: argparse.Namespace, gate: Gate) -> ESPnetPVADModel:
 
 
 def _build_pvad(args: argparse.Namespace) -> PersonalVAD:
-    return build("pvad_conf", _choose(pvad_choices, args.pvad), args.pvad_conf)
+    return build("pvad_conf", choose(pvad_choices, args.pvad), args.pvad_conf)
 
 
 def _build_loss_wrappers(criterions: Any) -> list[Any]:
@@ -360,25 +381,14 @@ def _build_loss_wrappers(criterions: Any) -> list[Any]:
         name = entry.get("name")
         criterion = build(
             f"criterions {name}: conf",
-            _choose(criterion_choices, name),
+            choose(criterion_choices, name),
             entry.get("conf") or {},
         )
         wrapper = build(
             f"criterions {name}: wrapper_conf",
-            _choose(loss_wrapper_choices, entry.get("wrapper")),
+            choose(loss_wrapper_choices, entry.get("wrapper")),
             entry.get("wrapper_conf") or {},
             criterion=criterion,
         )
         wrappers.append(wrapper)
     return wrappers
-
-
-def _choose(choices: ClassChoices, name: str | None) -> type:
-    """The class of that name, or a `UserError` that names the nearest."""
-    key = str(name).lower()
-    check_keys(f"--{choices.name}", {key: None}, list(choices.classes))
-    return choices.get_class(key)
-
-
-def _defaults(model: type, hidden: tuple[str, ...]) -> dict[str, Any]:
-    return {k: v for k, v in get_default_kwargs(model).items() if k not in hidden}

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 from espnet2.train.distributed_utils import DistributedOption
-from espnet2.train.reporter import Reporter
+from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer
 
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.espnet.divergence import LossWatch, check_finite
 from espnet_pse_kd.espnet.examples import FixedSamples, is_due, write_examples
 from espnet_pse_kd.optim import MuonAdamW
 
@@ -28,7 +29,19 @@ Criterion = Sequence[str]
 
 
 class ResumableTrainer(Trainer):
-    """Keeps the last complete checkpoint while ESPnet writes the next one."""
+    """Keeps the last complete checkpoint while ESPnet writes the next one.
+
+    A training that diverges is stopped before it writes another, see `LossWatch`.
+    """
+
+    _watch = LossWatch()
+    _criterions: tuple[float, ...] = ()
+
+    @classmethod
+    def run(cls, *args: Any, **kwargs: Any) -> None:
+        """Train as ESPnet does; a process runs one training at a time."""
+        cls._watch = LossWatch()
+        super().run(*args, **kwargs)
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
@@ -44,6 +57,9 @@ class ResumableTrainer(Trainer):
                 _replace(folder / "checkpoint.previous.pth", _copy_of(folder))
         model = getattr(kwargs["model"], "module", kwargs["model"])  # in DDP
         model.progress = (kwargs["reporter"].epoch - 1) / options.max_epoch
+        if (criterions := _presence(model)) != cls._criterions:
+            cls._criterions, cls._watch = criterions, LossWatch()
+        _tell(kwargs["reporter"], cls._watch.see)
         averaging = [o for o in kwargs["optimizers"] if isinstance(o, MuonAdamW)]
         for optimizer in averaging:
             optimizer.use_latest()
@@ -56,6 +72,7 @@ class ResumableTrainer(Trainer):
     def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:
         """Validate as ESPnet does, then show a few samples in TensorBoard."""
         kwargs["iterator"] = samples = FixedSamples(kwargs["iterator"])
+        _tell(kwargs["reporter"], lambda loss: check_finite(loss, "validation loss"))
         super().validate_one_epoch(*args, **kwargs)
         options, epoch = kwargs["options"], kwargs["reporter"].get_epoch()
         wanted = options.use_tensorboard and is_due(epoch, options.max_epoch)
@@ -63,6 +80,29 @@ class ResumableTrainer(Trainer):
             model = getattr(kwargs["model"], "module", kwargs["model"])  # in DDP
             folder = Path(options.output_dir) / "tensorboard" / "valid"
             write_examples(model, samples.kept, folder, epoch)
+
+
+def _presence(model: Any) -> tuple[float, ...]:
+    """Parts of their weights with which the model's criterions act in this epoch.
+
+    Where they change, losses cannot be compared with those before.
+    """
+    wrappers = [
+        w for w in getattr(model, "loss_wrappers", ()) if hasattr(w, "presence")
+    ]
+    return tuple(one.presence(model.progress) for one in wrappers)
+
+
+def _tell(reporter: SubReporter, watch: Callable[[float], None]) -> None:
+    """Let ``watch`` see every loss, averaged over all ranks, before it is used."""
+    register = reporter.register
+
+    def seen(stats: dict[str, Any], weight: Any = None) -> None:
+        if "loss" in stats:
+            watch(float(stats["loss"]))
+        register(stats, weight)
+
+    reporter.register = seen
 
 
 def _is_first(distributed: DistributedOption) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from espnet_pse_kd.enrolment_vectors import EnrolmentVectors, sample_generator
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table, same_keys
+from espnet_pse_kd.recipe.gate_constant import counts, key_of, kinds
 from espnet_pse_kd.recipe.teacher_scoring import Utterance
 from espnet_pse_kd.utils.progress import progress
 
@@ -109,31 +110,35 @@ def utterances(teacher: ESPnetPVADModel, heard: Iterator[Heard]) -> Iterator[Utt
 
 def gate_statistics(
     teacher: ESPnetPVADModel, heard: Iterator[Heard], kappa: float
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """What the soft gate does, pooled over all frames.
 
     Returns:
         ``kappa``; ``frames``; ``gated``: share of frames to which it applies;
-        ``mean_weight``: their mean weight (the constant of the control without
-        timing); ``closed``: share of those with a weight below 0.5.
+        ``mean_weight``: their mean weight; ``closed``: share of those with a weight
+        below 0.5; ``posteriors``: counts for `gate_constant`, by frames and scope.
 
     Raises:
         UserError: the gate applies to no frame.
     """
-    from espnet_pse_kd.activity import activity, resample_frames, widen
+    from espnet_pse_kd.activity import TSS, activity, resample_frames, widen
     from espnet_pse_kd.gate import Gate
     from espnet_pse_kd.stft import HOP
 
-    gate = Gate("soft", kappa=kappa)
-    frames, weights = 0, []
+    gates = {key_of(*kind): Gate(frames=kind[0], scope=kind[1]) for kind in kinds()}
+    posteriors: dict[str, list[np.ndarray]] = {key: [] for key in gates}
+    frames = 0
     for one in heard:
         speaks, disturbs = widen(activity(one.target)), widen(activity(one.interferer))
         posterior = resample_frames(one.posterior, teacher.hop, HOP, speaks.shape[1])
-        output = gate(speaks, disturbs, posterior)
-        frames += output.gated.numel()
-        weights.append(output.weights[output.gated].numpy())
-    gated = np.concatenate(weights)
-    if not len(gated):
+        frames += speaks.numel()
+        for key, gate in gates.items():
+            gated = gate.gated_frames(speaks, disturbs)
+            posteriors[key].append(posterior[..., TSS][gated].numpy())
+    joined = {key: np.concatenate(parts) for key, parts in posteriors.items()}
+    default = Gate()
+    weights = (1 - joined[key_of(default.frames, default.scope)]) ** kappa
+    if not len(weights):
         raise UserError(
             "--train_set: in no frame does the interferer speak alone; simulate "
             "inactive-target samples"
@@ -141,9 +146,10 @@ def gate_statistics(
     return {
         "kappa": kappa,
         "frames": frames,
-        "gated": len(gated) / frames,
-        "mean_weight": float(gated.mean()),
-        "closed": float((gated < 0.5).mean()),
+        "gated": len(weights) / frames,
+        "mean_weight": float(weights.mean()),
+        "closed": float((weights < 0.5).mean()),
+        "posteriors": {key: counts(values) for key, values in joined.items()},
     }
 
 
@@ -154,7 +160,7 @@ def write_gate_statistics(
     samples: int,
     kappa: float,
     output: Path,
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Write `gate_statistics` of evenly spread training samples, as JSON.
 
     Args:
@@ -172,7 +178,7 @@ def write_gate_statistics(
     heard = listen(teacher, dump_dir, train_set, spread(keys, samples))
     statistics = gate_statistics(teacher, heard, kappa)
     with atomic_open(output) as file:
-        json.dump(statistics, file, indent=1)
+        json.dump(statistics, file)
     return statistics
 
 

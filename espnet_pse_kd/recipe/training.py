@@ -19,12 +19,14 @@ from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.files import atomic_open
 from espnet_pse_kd.kaldi import read_table
 from espnet_pse_kd.recipe import jobs
+from espnet_pse_kd.recipe.gate_constant import gate_constant
 from espnet_pse_kd.recipe.methods import Method, merge
 from espnet_pse_kd.recipe.training_data import (
     data_options,
     fingerprints,
     input_files,
     mixing_options,
+    other_files,
 )
 from espnet_pse_kd.recipe.vector_options import fit_vectors, name_encoder
 from espnet_pse_kd.simulation.sets import its_set
@@ -103,8 +105,12 @@ def prepare(exp: Path, config: Mapping[str, Any]) -> str:
     inputs = fingerprints(input_files(config))
     begun = any(exp.glob("*.pth"))
     if begun:
-        _compare(exp, "options", read_yaml(exp / CONFIG), dict(config))
-        _compare(exp, "data", json.loads((exp / INPUTS).read_text()), inputs)
+        before, now = read_yaml(exp / CONFIG), dict(config)
+        keys = {*before, *now} - HARMLESS
+        other = sorted(k for k in keys if before.get(k) != now.get(k))
+        _compare(exp, "options", other, before, now)
+        known = json.loads((exp / INPUTS).read_text())
+        _compare(exp, "data", other_files(known, inputs), known, inputs)
         if is_finished(exp):
             return "finished"
     with atomic_open(exp / CONFIG) as file:
@@ -150,12 +156,14 @@ def is_finished(exp: Path) -> bool:
 
 
 def _compare(
-    exp: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]
+    exp: Path,
+    what: str,
+    changed: Sequence[str],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
 ) -> None:
-    keys = {*before, *now} - HARMLESS
-    changed = sorted(k for k in keys if before.get(k) != now.get(k))
-    if changed:
-        key = changed[0]
+    """Raise `UserError` where there are ``changed`` keys; it names the first."""
+    for key in changed:
         raise UserError(
             f"{exp}: it was trained with other {what} ({key}: "
             f"{str(before.get(key))[:60]!r}, now {str(now.get(key))[:60]!r}); remove "
@@ -294,8 +302,7 @@ class Plan:
         options: Mapping[str, Any],
     ) -> Training:
         config = merge(self.base, method.options if method else {})
-        if config.get("gate_conf", {}).get("mode") == "constant":
-            config["gate_conf"].setdefault("constant", gate_constant(self.teacher))
+        config = self._with_constant(config)
         config |= {**options, "seed": seed, "max_epoch": epochs}
         config = self._overridden(config)
         # One course of the learning rate over a whole training: the trunk is its
@@ -312,23 +319,19 @@ class Plan:
             **({} if method else {"threads": 1}),
         )
 
+    def _with_constant(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The weight of a gate without timing, by the overridden kappa and frames."""
+        gate = self._overridden(config).get("gate_conf", {})
+        if gate.get("mode") != "constant" or "constant" in gate:
+            return config
+        constant = gate_constant(self.teacher, gate)
+        return merge(config, {"gate_conf": {"constant": constant}})
+
     def _overridden(self, config: Mapping[str, Any]) -> dict[str, Any]:
         result = dict(config)
         for override in self.overrides:
             result = merge(result, override)
         return result
-
-
-def gate_constant(teacher: Path | None) -> float:
-    """Mean soft weight over the gated training frames, measured with the teacher.
-
-    Raises:
-        UserError: it was not measured.
-    """
-    path = Path(teacher or "exp/pvad") / "gate.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run stage 4 (teacher scores) again")
-    return float(json.loads(path.read_text())["mean_weight"])
 
 
 def run_all(trainings: Sequence[Training], backend: Backend) -> None:

@@ -22,6 +22,8 @@ _SIGNALS = (
 _WINDOWS = ("window_vectors.scp", "window_vectors", "npy")
 _IDENTITY = ("trials.jsonl", "enroll_id")
 """Files of a data folder that say what is in it."""
+_TABLES = ("", ".scp", ".jsonl")
+"""Suffixes of files of lines: Kaldi tables and records."""
 _CORPUS = ("speech/wav.scp", "speech/utt2spk", "noise/wav.scp")
 """Files of ``data/train`` that say from what a training mixes."""
 
@@ -56,7 +58,8 @@ def mixing_options(
         kept = used["its"] * float(its)
         used |= {"its": kept, "ts2": used["ts2"] + used["its"] - kept}
     defaults = json.loads(json.dumps(asdict(SimulationOptions())))
-    changed = {k: used[k] for k in defaults if used[k] != defaults[k]}
+    # An option that stage 2 did not know yet has its default.
+    changed = {k: used[k] for k in defaults if used.get(k, defaults[k]) != defaults[k]}
     return {
         "data": str(datadir),
         "samples": samples,
@@ -112,7 +115,7 @@ def input_files(config: Mapping[str, Any]) -> list[Path]:
 
 
 def fingerprints(files: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file.
+    """Size and SHA-256 of each file: ``120 lines, sha256 HEX``.
 
     Raises:
         UserError: one of them is missing.
@@ -121,5 +124,18 @@ def fingerprints(files: Iterable[Path]) -> dict[str, str]:
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; run the stages before this one")
-        sums[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
+        content = file.read_bytes()
+        table = file.suffix in _TABLES
+        size = f"{content.count(b'\n')} lines" if table else f"{len(content)} bytes"
+        sums[str(file)] = f"{size}, sha256 {hashlib.sha256(content).hexdigest()}"
     return sums
+
+
+def other_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Files whose `fingerprints` differ, sorted."""
+
+    def digest(fingerprint: str | None) -> str:
+        return (fingerprint or "").rpartition(" ")[2]
+
+    keys = {*before, *now}
+    return sorted(k for k in keys if digest(before.get(k)) != digest(now.get(k)))

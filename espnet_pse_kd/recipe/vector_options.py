@@ -7,7 +7,6 @@ from typing import Any
 
 from espnet_pse_kd.enrolment_vectors import dim_of, encoder_of
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.nets import NETWORKS
 
 _USUAL_DIM = 256  # the default of every network
 
@@ -22,7 +21,7 @@ def name_encoder(config: dict[str, Any]) -> None:
         UserError: the YAML names another encoder than stage 3 used.
     """
     # ESPnet's own extractors know no encoder: they always get vectors.
-    if config.get("extractor") not in NETWORKS:
+    if not _is_ours(config):
         return
     folder = Path(config["train_enroll_vectors"]).parent
     used = encoder_of(folder)
@@ -49,7 +48,7 @@ def fit_vectors(config: dict[str, Any]) -> None:
     Args:
         config: of the training, with ``train_enroll_vectors``; it is changed.
     """
-    if config.get("extractor") in NETWORKS:
+    if _is_ours(config):
         section, key = "extractor_conf", "speaker_dim"
     elif "pvad" in config:
         section, key = "pvad_conf", "embedding_dim"
@@ -58,3 +57,10 @@ def fit_vectors(config: dict[str, Any]) -> None:
     dim = dim_of(Path(config["train_enroll_vectors"]).parent)
     if dim not in (None, _USUAL_DIM):
         config[section] = {key: dim, **config.get(section, {})}
+
+
+def _is_ours(config: dict[str, Any]) -> bool:
+    """Whether a student's network is one of this package."""
+    from espnet_pse_kd.nets import NETWORKS  # it brings torch
+
+    return config.get("extractor") in NETWORKS

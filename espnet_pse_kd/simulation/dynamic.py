@@ -16,9 +16,10 @@ from torch.utils.data import Dataset
 
 from espnet_pse_kd.enrolment_vectors import EnrolmentVectors
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.simulation.draws import generator
+from espnet_pse_kd.simulation.draws import chance, generator
 from espnet_pse_kd.simulation.options import SimulationOptions
 from espnet_pse_kd.simulation.simulator import Simulator
+from espnet_pse_kd.simulation.trial import Trial
 
 SET = "train"
 
@@ -33,6 +34,8 @@ class DynamicMixing:
         seed: decides every mixture.
         vector_noise: standard deviation of the noise on every entry of an enrolment
             vector, so that clips are not learnt by heart.
+        interpolation: share of the samples whose enrolment vector lies between those
+            of two clips of the speaker.
         options: fields of `SimulationOptions` that differ from their defaults.
     """
 
@@ -40,6 +43,7 @@ class DynamicMixing:
     samples: int
     seed: int = 0
     vector_noise: float = 0.02
+    interpolation: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,6 +52,11 @@ class DynamicMixing:
         if self.vector_noise < 0:
             raise UserError(
                 f"dynamic_mixing: vector_noise {self.vector_noise}; give 0 or more"
+            )
+
+        if not 0 <= self.interpolation <= 1:
+            raise UserError(
+                f"dynamic_mixing: interpolation {self.interpolation}; give 0 to 1"
             )
 
     @property
@@ -105,7 +114,9 @@ class MixtureDataset(Dataset[tuple[str, dict[str, np.ndarray]]]):
         trial, rendered = self.simulator.sample(SET, number)
         mixture, target, interferer = rendered.signals
         rng = generator(self.conf.seed, "vector_noise", number)
-        vector = self.vectors.vector(trial.enroll_clip, rng)  # [D]
+        vector = self._between(
+            self.vectors.vector(trial.enroll_clip, rng), trial, number
+        )
         if self.conf.vector_noise:
             noise = rng.standard_normal(len(vector))
             vector = vector + self.conf.vector_noise * noise.astype(np.float32)
@@ -116,3 +127,13 @@ class MixtureDataset(Dataset[tuple[str, dict[str, np.ndarray]]]):
             "enroll_ref1": vector[None],
         }
         return trial.uid, data
+
+    def _between(self, vector: np.ndarray, trial: Trial, number: int) -> np.ndarray:
+        """The vector (D,), or a unit vector towards another clip of the speaker."""
+        own = generator(self.conf.seed, "interpolation", number)
+        if not chance(own, self.conf.interpolation):
+            return vector
+        other = self.vectors.vector(trial.enroll_id, own)
+        part = np.float32(own.uniform(0.0, 0.5))
+        mixed = (1 - part) * vector + part * other
+        return mixed / np.linalg.norm(mixed)

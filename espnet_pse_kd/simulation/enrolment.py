@@ -15,7 +15,12 @@ from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.kaldi import write_table
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.channels import band_limited, mu_law
+from espnet_pse_kd.simulation.channels import (
+    band_limited,
+    coded,
+    draw_codec,
+    mu_law,
+)
 from espnet_pse_kd.simulation.draws import chance
 from espnet_pse_kd.simulation.noises import cut_noise
 from espnet_pse_kd.simulation.split import (
@@ -119,7 +124,7 @@ def render_clip(
 ) -> np.ndarray:
     """Make the audio of a clip: its channel depends on nothing but clip and seed.
 
-    Training clips may come through a telephone, see `SimulationOptions`.
+    Training clips may come through a telephone or a codec, see `SimulationOptions`.
 
     Returns:
         float32 (samples,)
@@ -150,10 +155,20 @@ def render_clip(
     clip_audio = gains.target * speech + gains.noise * noise
     peak = float(np.abs(clip_audio).max())
     clip_audio *= np.float32(mixing.level_gain(clip_audio, level, peak))
-    own = np.random.default_rng([seed, 33, zlib.crc32(clip.cid.encode())])
-    if train and chance(own, options.clip_telephone):
-        return mu_law(band_limited(clip_audio))
-    return clip_audio
+    return _through_channel(clip, clip_audio, options, seed) if train else clip_audio
+
+
+def _through_channel(
+    clip: Clip, audio: np.ndarray, options: SimulationOptions, seed: int
+) -> np.ndarray:
+    """A clip (samples,) after a telephone and a codec, each drawn for itself."""
+    key = zlib.crc32(clip.cid.encode())
+    line, own = (np.random.default_rng([seed, stream, key]) for stream in (33, 34))
+    if chance(line, options.clip_telephone):
+        audio = mu_law(band_limited(audio))
+    if chance(own, options.clip_codec):
+        audio = coded(audio, draw_codec(own)).clip(-mixing.PEAK, mixing.PEAK)
+    return audio
 
 
 def write_clip_tables(folder: Path, clips: Mapping[str, list[Clip]]) -> None:

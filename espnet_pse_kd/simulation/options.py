@@ -29,8 +29,12 @@ _SHARES = (
     "babble",
     "shaped_noise",
     "telephone",
+    "codec",
+    "long_absence",
+    "interruptions",
     "clip_room_share",
     "clip_telephone",
+    "clip_codec",
 )
 
 
@@ -73,6 +77,11 @@ class SimulationOptions:
             speakers' voices, or of noise of a random spectrum.
         telephone: share of the mixtures that come through a telephone (300 to
             3400 Hz, mu-law).
+        codec: share of the training mixtures that come through MP3 or Opus.
+        long_absence: share of the training samples whose target is absent for
+            ``absence_seconds``, whatever else is in them: for long samples.
+        interruptions: share of the training samples whose target falls silent once
+            to three times, each for ``interruption_seconds``.
         level: dBFS of the mixture (mean power over the whole signal).
         pause_share: share of samples in which the target pauses.
         pause_seconds: length of the pause.
@@ -85,6 +94,7 @@ class SimulationOptions:
         clip_snr: dB of its noise. clip_level: its dBFS.
         clip_room_share: share of the clips that are reverberated.
         clip_telephone: share of the training clips that come through a telephone.
+        clip_codec: share of the training clips that come through MP3 or Opus.
     """
 
     seconds: float = 4.0
@@ -119,6 +129,11 @@ class SimulationOptions:
     babble: float = 0.1
     shaped_noise: float = 0.15
     telephone: float = 0.05
+    codec: float = 0.0
+    long_absence: float = 0.0
+    absence_seconds: tuple[float, float] = (8.0, 16.0)
+    interruptions: float = 0.0
+    interruption_seconds: tuple[float, float] = (0.5, 2.0)
     level: tuple[float, float] = (-40.0, -15.0)
     pause_share: float = 0.4
     pause_seconds: tuple[float, float] = (1.0, 3.0)
@@ -131,6 +146,7 @@ class SimulationOptions:
     clip_level: tuple[float, float] = (-35.0, -18.0)
     clip_room_share: float = 0.8
     clip_telephone: float = 0.1
+    clip_codec: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -162,6 +178,12 @@ class SimulationOptions:
             raise UserError(
                 f"--clips_per_speaker {self.clips_per_speaker}: give at least 2, so "
                 "that every sample finds a clip from another recording"
+            )
+        if self.long_absence and self.seconds < self.absence_seconds[1] + 2:
+            raise UserError(
+                f"--seconds {self.seconds}: too short for --long_absence with absences "
+                f"of {self.absence_seconds[1]} s; give at least "
+                f"{self.absence_seconds[1] + 2}"
             )
         longest = max(self.pause_seconds[1], self.partial_seconds[1])
         if min(self.seconds, self.test_seconds[0] + longest) < longest + 0.5:

@@ -8,7 +8,7 @@ import numpy as np
 
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.simulation import mixing
-from espnet_pse_kd.simulation.channels import band_limited, mu_law
+from espnet_pse_kd.simulation.channels import band_limited, coded, mu_law
 from espnet_pse_kd.simulation.noises import noise_part
 from espnet_pse_kd.simulation.split import (
     Inventory,
@@ -95,6 +95,14 @@ def _in_turn(dry: np.ndarray, turn: tuple[int, ...]) -> np.ndarray:
     return heard if np.abs(heard).max() > 0 else dry
 
 
+def _without(dry: np.ndarray, absences: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Silence the stretches of which something is left of a voice."""
+    for start, samples in absences:
+        heard = mixing.silence(dry, start, samples)
+        dry = heard if np.abs(heard).max() > 0 else dry
+    return dry
+
+
 def _interferer_image(
     inventory: Inventory, trial: Trial, response: np.ndarray
 ) -> np.ndarray:
@@ -138,7 +146,8 @@ def _images(
     pauses: list[tuple[int, int]] = []
     if trial.has_target or trial.its:
         dry, pauses = _dry_target(inventory, trial)
-        dry = _coloured(_in_turn(dry, trial.target_turn), trial, 0)
+        dry = _without(_in_turn(dry, trial.target_turn), trial.absences)
+        dry, pauses = _coloured(dry, trial, 0), [*pauses, *trial.absences]
         target = mixing.convolve(dry, to_target)
     if trial.has_interferer:
         interferer = _interferer_image(inventory, trial, to_interferer)
@@ -204,6 +213,9 @@ def _through_channel(trial: Trial, signals: Signals) -> Signals:
     if trial.telephone:
         signals = Signals(*(band_limited(x) for x in signals))
         signals = signals._replace(mixture=mu_law(signals.mixture))
+    if trial.codec:
+        mixture = coded(signals.mixture, trial.codec).clip(-mixing.PEAK, mixing.PEAK)
+        signals = signals._replace(mixture=mixture)
     return signals
 
 

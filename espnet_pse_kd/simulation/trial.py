@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from espnet_pse_kd.simulation.channels import Codec
 from espnet_pse_kd.simulation.split import Piece
 
 Member = Literal["", "target", "interferer", "absent"]
@@ -92,6 +93,8 @@ class Trial:
             voice is silent; () for none.
         transients: short loud sounds.
         telephone: whether the mixture comes through a telephone.
+        codec: what the mixture is coded with, None for nothing.
+        absences: (first sample, samples) of stretches without the target.
     """
 
     uid: str
@@ -131,6 +134,8 @@ class Trial:
     interferer_turn: tuple[int, ...] = ()
     transients: tuple[Transient, ...] = ()
     telephone: bool = False
+    codec: Codec | None = None
+    absences: tuple[tuple[int, int], ...] = ()
 
     @property
     def has_target(self) -> bool:

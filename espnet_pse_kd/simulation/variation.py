@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from espnet_pse_kd.simulation.channels import draw_codec
 from espnet_pse_kd.simulation.draws import (
     chance,
     generator,
@@ -27,6 +28,7 @@ MADE = {"*babble": "babble", "*shaped": "shaped_noise"}
 """Noises that are made, by the option that holds their share."""
 _TALKERS = (4, 8)
 _MOST_TRANSIENTS = 4
+_MOST_INTERRUPTIONS = 3
 
 
 def vary(
@@ -40,11 +42,14 @@ def vary(
     trial = _further_interferers(rng, inventory, options, trial)
     spread = options.equalizer
     colours = tuple(equalizer(rng, spread) for _ in range(3)) if spread else ()
+    own = generator(seed, "codec", trial.index)
     return replace(
         trial,
         equalizers=colours,
         transients=_transients(rng, options, trial.samples),
         telephone=chance(rng, options.telephone),
+        codec=draw_codec(own) if chance(own, options.codec) else None,
+        absences=_absences(generator(seed, "absences", trial.index), options, trial),
     )
 
 
@@ -142,6 +147,20 @@ def _transients(
         )
         for _ in range(int(rng.integers(1, _MOST_TRANSIENTS, endpoint=True)))
     )
+
+
+def _absences(
+    rng: np.random.Generator, options: SimulationOptions, trial: Trial
+) -> tuple[tuple[int, int], ...]:
+    """Stretches in which the target falls silent."""
+    lengths = []
+    if chance(rng, options.long_absence):
+        lengths.append(length(rng, options.absence_seconds))
+    if chance(rng, options.interruptions):
+        count = int(rng.integers(1, _MOST_INTERRUPTIONS, endpoint=True))
+        lengths += [length(rng, options.interruption_seconds) for _ in range(count)]
+    fitting = [min(samples, trial.samples) for samples in lengths]
+    return tuple((int(rng.integers(trial.samples - n + 1)), n) for n in fitting)
 
 
 def draw_interference(
