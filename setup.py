@@ -138,6 +138,8 @@ setup(
         "soundfile>=0.12.1",
         "soxr>=0.5",
         "onnxruntime>=1.20",
+        "platformdirs>=4",  # where voices and configuration lie
+        "argcomplete>=3.1",  # pse-kd completion
     ],
     entry_points={"console_scripts": ["pse-kd = espnet_pse_kd.cli.main:main"]},
     extras_require={

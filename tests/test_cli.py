@@ -44,10 +44,10 @@ def test_help_of_each_command(command: str, capsys: Capture) -> None:
     [
         ([], "required: COMMAND; see pse-kd --help"),
         (["enchance"], "invalid choice: 'enchance'"),
-        (["enroll", "a.wav"], "required: -o/--output; see pse-kd enroll --help"),
+        (["enroll", "a.wav"], "one of the arguments --name -o/--output is required"),
         (["enroll", "a.wav", "-o", "x", "--segment", "5-2"], "'5-2'; give begin and"),
         (["enroll", "a", "b", "-o", "x", "--segment", "1-2"], "2 files"),
-        (["enhance", "a.wav", "-o", "x"], "--profile --enroll is required"),
+        (["enhance", "a.wav", "-o", "x"], "no voice yet; run: pse-kd enroll --name"),
         (
             ["enhance", "a", "-o", "x", "--enroll", "b", "--attenuation-limit", "-3"],
             "0 or more",

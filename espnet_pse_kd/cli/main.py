@@ -18,6 +18,7 @@ from espnet_pse_kd.errors import UserError, named_files, one_line
 
 COMMANDS = {
     "enroll": "make a profile of a voice from recordings of it",
+    "voices": "the enrolled voices: list, show, remove, rename, default",
     "enhance": "keep the enrolled voice in recordings, remove everything else",
     "live": "the same from microphone to output device, while you speak",
     "score": "measure enhanced recordings against clean ones",
@@ -28,9 +29,11 @@ COMMANDS = {
 }
 """Subcommands, each a module of this package, and what they do."""
 
-_SEE_ALSO = """
-  pse-kd enroll me.wav -o me.profile
-  pse-kd enhance meeting.wav --profile me.profile -o meeting_me.wav
+_DESCRIPTION = "Keep one voice in recordings and calls, and remove everything else."
+_EXAMPLES = """
+examples:
+  pse-kd enroll --name me voice.wav      a voice, from a recording of it alone
+  pse-kd enhance meeting.m4a             writes meeting_me.m4a beside it
 """
 
 
@@ -48,8 +51,8 @@ def get_parser(command: str | None = None) -> Parser:
     """
     parser = Parser(
         prog="pse-kd",
-        description=__doc__,
-        epilog=_SEE_ALSO,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -14,6 +14,8 @@ import numpy as np
 import soxr
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.cli.completers import complete_by
+from espnet_pse_kd.cli.voice_store import VoiceStore, is_path
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.channels import Downmix
 from espnet_pse_kd.runtime.enrolment_quality import (
@@ -183,16 +185,27 @@ def refuse_two_voices(enhancer: PersonalizedEnhancer, clips: Sequence[Clip]) -> 
 
 
 def add_voice_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--profile`` and ``--enroll``, one of which must be given."""
-    voice = parser.add_mutually_exclusive_group(required=True)
-    voice.add_argument("--profile", type=Path, help="of the voice, from pse-kd enroll")
-    voice.add_argument(
+    """Add ``--profile`` and ``--enroll``; without either the default voice is meant."""
+    group = parser.add_mutually_exclusive_group()
+    profile = group.add_argument(
+        "--profile",
+        metavar="VOICE",
+        help="name of an enrolled voice, or the file of its profile: a word with a dot "
+        "or a slash is a file; default: the default voice, see pse-kd voices",
+    )
+    complete_by(profile, stored_names)
+    group.add_argument(
         "--enroll",
         type=Path,
         action="append",  # of several words the last may be meant for the command
         metavar="FILE",
         help="a recording of the voice; give the option once for each of several",
     )
+
+
+def stored_names() -> list[str]:
+    """Names of the enrolled voices."""
+    return VoiceStore().names()
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,8 +229,18 @@ def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
 
 
 def voice_files(args: argparse.Namespace) -> list[Path]:
-    """The files that ``--profile`` or ``--enroll`` name."""
-    return args.enroll if args.profile is None else [args.profile]
+    """The files that ``--profile`` or ``--enroll`` mean; the default voice's if none.
+
+    Raises:
+        UserError: there is no such voice, or no default.
+    """
+    if args.enroll:
+        return args.enroll
+    if args.profile is None:
+        return [VoiceStore().default_path()]
+    if is_path(args.profile):
+        return [Path(args.profile)]
+    return [VoiceStore().existing(args.profile)]
 
 
 def voice_name(args: argparse.Namespace) -> str:
@@ -226,20 +249,21 @@ def voice_name(args: argparse.Namespace) -> str:
 
 
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:
-    """The profile that ``--profile`` names, or one made of ``--enroll``.
+    """The profile that ``--profile`` means, or one made of ``--enroll``.
 
     Raises:
         UserError: the profile is damaged or another encoder's, or the recordings are
             not fit to enroll from.
     """
-    if args.profile is None:
+    if args.enroll:
         return enroll(enhancer, [read_clip(path) for path in args.enroll])
     from espnet_pse_kd.runtime.profile import Profile
 
-    profile = Profile.load(args.profile)
+    [path] = voice_files(args)
+    profile = Profile.load(path)
     model = enhancer.model
     try:
         profile.check_encoder(model.speaker_encoder, model.speaker_dim)
     except UserError as error:
-        raise UserError(f"{args.profile}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     return profile

@@ -82,7 +82,7 @@ class Profile:
             )
 
     def save(self, path: str | Path, replace: bool = True) -> None:
-        """Write the profile, in one move.
+        """Write the profile, in one move: only its owner may read it.
 
         Args:
             path: of the file.
@@ -96,7 +96,7 @@ class Profile:
         }
         data = self.vector.astype("<f4").tobytes()
         fields["vector"] = base64.b64encode(data).decode()
-        with atomic_open(path, replace=replace) as file:
+        with atomic_open(path, replace=replace, private=True) as file:
             json.dump(fields, file, indent=1)
             file.write("\n")
 
