@@ -14,10 +14,10 @@ from queue import SimpleQueue
 import numpy as np
 
 from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
-from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
 from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.signals import stopped_once
+from espnet_pse_kd.cli.values import decibel
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,

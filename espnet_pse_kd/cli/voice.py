@@ -15,6 +15,7 @@ import soxr
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.completers import complete_by
+from espnet_pse_kd.cli.values import whole_number
 from espnet_pse_kd.cli.voice_store import VoiceStore, is_path
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.channels import Downmix
@@ -25,7 +26,7 @@ from espnet_pse_kd.runtime.enrolment_quality import (
     measure,
     refuse_unfit,
 )
-from espnet_pse_kd.runtime.onnxfile import check_threads
+from espnet_pse_kd.runtime.onnxfile import MOST_THREADS
 from espnet_pse_kd.sound.reading import SoundInput, open_sound
 
 if TYPE_CHECKING:
@@ -216,13 +217,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "package's own",
     )
     parser.add_argument(
-        "--threads", type=int, default=1, help="CPU threads (default: 1)"
+        "--threads",
+        type=whole_number(MOST_THREADS),
+        default=1,
+        help="CPU threads, default: 1",
     )
 
 
 def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
     """Load what ``--model`` and ``--threads`` ask for."""
-    check_threads(args.threads, "--threads")
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
 
     return PersonalizedEnhancer.from_pretrained(args.model, args.threads)
