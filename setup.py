@@ -144,6 +144,7 @@ setup(
     entry_points={"console_scripts": ["pse-kd = espnet_pse_kd.cli.main:main"]},
     extras_require={
         "live": ["sounddevice>=0.5"],
+        "score": ["pystoi>=0.4"],
         "serve": ["gradio>=6", "matplotlib>=3.8"],
         "browser": ["playwright>=1.49"],  # tests the page of [serve]
         "train": TRAIN,

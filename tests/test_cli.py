@@ -17,6 +17,7 @@ from weights_fixture import voice, weights
 from espnet_pse_kd import pretrained
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.cli.main import COMMANDS, get_parsers
+from espnet_pse_kd.sound import ffmpeg
 
 __all__ = ["me", "weights"]  # fixtures
 
@@ -30,13 +31,15 @@ def test_help_loads_nothing_heavy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert all(f"    {name} " in run.stdout for name in COMMANDS)
+    assert all(f"    {name}" in run.stdout for name in COMMANDS)
+    assert "`" not in run.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command(command: str, capsys: Capture) -> None:
     assert pse_kd(command, "--help") == 0
-    assert "--" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "--" in shown and "``" not in shown
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,27 @@ def test_wrong_command_lines(words: list[str], text: str, capsys: Capture) -> No
     assert text in error_of(capsys)
 
 
-def test_score(tmp_path: Path, capsys: Capture) -> None:
+def _scores_without_torch(
+    folders: list[object],
+    lines: list[str],
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SI-SDR stays the same, what is missing is a dash and said."""
+    with monkeypatch.context() as bare:
+        bare.setitem(sys.modules, "espnet_pse_kd.metrics.intrusive", None)
+        assert pse_kd("score", *folders) == 0
+        shown = capsys.readouterr()
+        fewer = [line.split() for line in shown.out.splitlines()[1:]]
+        whole = [line.split() for line in lines[1:]]
+        assert [row[:4] for row in fewer] == [row[:4] for row in whole]
+        assert all(row[4:] == ["-"] * 3 for row in fewer)
+        assert "no tsos, deletion, level_change; from a checkout" in shown.err
+
+
+def test_score(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     clean = voice(3.0)
     for name, snr in (("one", 0.3), ("two", 0.1)):
@@ -95,6 +118,7 @@ def test_score(tmp_path: Path, capsys: Capture) -> None:
     gains = [float(line.split()[2]) for line in lines[1:]]
     assert gains == pytest.approx([10.5, 20, 15.2], abs=0.3)
     assert "wrong_speaker" in (tmp_path / "scores.csv").read_text()
+    _scores_without_torch(folders, lines, capsys, monkeypatch)
     soundfile.write(tmp_path / "noisy/two.wav", clean[:9000], SAMPLE_RATE)
     assert pse_kd("score", *folders) == 2
     assert "last 3.00, 0.56, 3.00 s" in error_of(capsys)
@@ -114,15 +138,34 @@ def test_export_refuses(tmp_path: Path, capsys: Capture) -> None:
         assert text in error_of(capsys)
 
 
-def test_info(weights: Path, capsys: Capture, tmp_path: Path) -> None:
-    card = weights / "model_card.md"
-    card.write_text("# Card\nTrained on nothing.\n")
+def test_info(
+    weights: Path, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short, with verdicts; the rest for who asks."""
+    monkeypatch.setattr(ffmpeg, "available", lambda: False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert pse_kd("info", model=weights) == 0
     shown = capsys.readouterr().out
-    for text in ("onnxruntime 1.", "hop: 160", "latency: 320", "Trained on nothing."):
+    assert len(shown.splitlines()) == 6
+    assert f"weights:       found: {weights}" in shown
+    assert "ffmpeg:        missing: install ffmpeg" in shown
+    assert "default voice: missing: no voice yet; run: pse-kd enroll" in shown
+    assert pse_kd("info", "--all", model=weights) == 0
+    shown = capsys.readouterr().out
+    for text in ("onnxruntime 1.", "hop: 160", "latency: 320"):
         assert text in shown
-    card.unlink()
     assert pse_kd("info", model=tmp_path / "missing") == 2
+    assert "no such model" in error_of(capsys)
+
+
+def test_card(weights: Path, capsys: Capture, tmp_path: Path) -> None:
+    card = weights / "model_card.md"
+    card.write_text("# Card\nTrained on nothing.\n")
+    assert pse_kd("info", "--card", model=weights) == 0
+    assert capsys.readouterr().out == "# Card\nTrained on nothing.\n"
+    card.unlink()
+    assert pse_kd("info", "--card", model=weights) == 2
+    assert "model_card.md: no such file" in error_of(capsys)
 
 
 def test_quick_start(

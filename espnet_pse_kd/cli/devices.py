@@ -7,11 +7,12 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from espnet_pse_kd.cli.pulse import PREFIX, route, sources_and_sinks
 from espnet_pse_kd.errors import UserError, how_to_install
 
 Callback = Callable[[np.ndarray, np.ndarray, bool], None]
@@ -67,6 +68,16 @@ class Running(Protocol):
     active: bool
 
 
+class Layer(Protocol):
+    """Audio devices: `PortAudio`, or what stands in for it."""
+
+    def open(
+        self, pair: Pair, rate: int, block: int, callback: Callback, careful: bool
+    ) -> AbstractContextManager[Running]: ...
+
+    def refresh(self) -> None: ...
+
+
 class PortAudio:
     """The devices of this machine.
 
@@ -107,6 +118,18 @@ class PortAudio:
             for number, found in enumerate(self._sounddevice.query_devices())
         ]
 
+    def listing(self) -> list[str]:
+        """A line for each device, and for each source and sink of a sound server."""
+        lines = list(map(str, self.devices()))
+        for word, names in zip(("input", "output"), sources_and_sinks()):
+            lines += [f"     {PREFIX}{name}  (--{word})" for name in names]
+        return lines
+
+    def refresh(self) -> None:
+        """Look for devices anew: those of PortAudio are what was there at its start."""
+        self._sounddevice._terminate()
+        self._sounddevice._initialize()
+
     def rate(self, pair: Pair, wanted: int) -> int:
         """The rate at which to open a pair: ``wanted``, or the input's own.
 
@@ -120,6 +143,7 @@ class PortAudio:
                 "pse-kd live --list-devices"
             )
         with self._explained(pair):
+            pair = _routed(pair)
             own = sounddevice.query_devices(pair.source, "input")["default_samplerate"]
             sounddevice.query_devices(pair.sink, "output")
         try:
@@ -131,7 +155,12 @@ class PortAudio:
 
     @contextmanager
     def open(
-        self, pair: Pair, rate: int, block: int, callback: Callback
+        self,
+        pair: Pair,
+        rate: int,
+        block: int,
+        callback: Callback,
+        careful: bool = False,
     ) -> Iterator[Running]:
         """Start a pair of devices; it runs until the context is left.
 
@@ -140,6 +169,7 @@ class PortAudio:
             rate: Hz, see `rate`.
             block: samples per call.
             callback: see `Callback`.
+            careful: rather late than with another underrun.
 
         Raises:
             UserError: it cannot be opened.
@@ -153,10 +183,10 @@ class PortAudio:
             stream = self._sounddevice.Stream(
                 rate,
                 block,
-                (pair.source, pair.sink),
+                tuple(_routed(pair)),
                 1,
                 "float32",
-                latency="low",
+                latency="high" if careful else "low",
                 callback=relay,
             )
             stream.start()
@@ -175,6 +205,11 @@ class PortAudio:
                 f"--input {_shown(pair.source)} --output {_shown(pair.sink)}: cannot "
                 f"be opened ({reason}); choose from: pse-kd live --list-devices"
             ) from None
+
+
+def _routed(pair: Pair) -> Pair:
+    """The pair as PortAudio knows it."""
+    return Pair(route(pair.source, "PULSE_SOURCE"), route(pair.sink, "PULSE_SINK"))
 
 
 def _shown(device: int | str | None) -> str:
