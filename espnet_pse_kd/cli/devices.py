@@ -72,7 +72,12 @@ class Layer(Protocol):
     """Audio devices: `PortAudio`, or what stands in for it."""
 
     def open(
-        self, pair: Pair, rate: int, block: int, callback: Callback, careful: bool
+        self,
+        pair: Pair,
+        rate: int,
+        block: int,
+        callback: Callback,
+        latency: float | None,
     ) -> AbstractContextManager[Running]: ...
 
     def refresh(self) -> None: ...
@@ -160,7 +165,7 @@ class PortAudio:
         rate: int,
         block: int,
         callback: Callback,
-        careful: bool = False,
+        latency: float | None = None,
     ) -> Iterator[Running]:
         """Start a pair of devices; it runs until the context is left.
 
@@ -169,7 +174,7 @@ class PortAudio:
             rate: Hz, see `rate`.
             block: samples per call.
             callback: see `Callback`.
-            careful: rather late than with another underrun.
+            latency: seconds to ask for; None: as few as it offers.
 
         Raises:
             UserError: it cannot be opened.
@@ -186,7 +191,7 @@ class PortAudio:
                 tuple(_routed(pair)),
                 1,
                 "float32",
-                latency="high" if careful else "low",
+                latency="low" if latency is None else latency,
                 callback=relay,
             )
             stream.start()

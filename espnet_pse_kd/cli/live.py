@@ -48,6 +48,8 @@ _LARGEST_LIMIT_DB = 60.0  # beyond it nothing is heard: no limit
 _METER_FLOOR_DB = -60.0
 _METER_WIDTH = 15
 
+_now: Callable[[], float] = time.monotonic
+
 
 class _ListDevices(argparse.Action):
     """Works as ``--version`` does: without the options that are required otherwise."""
@@ -192,7 +194,7 @@ class Session:
         self.stream = stream
         self.blocks = self.dropped = self.samples = self.lost = 0
         self.levels = (-math.inf, -math.inf)
-        self.heard_at = time.monotonic()
+        self.heard_at = _now()
         self.error: Exception | None = None
         self.bypassed = False
         self._limit = stream.attenuation_limit_db
@@ -214,7 +216,7 @@ class Session:
             return
         self.blocks += 1
         self.dropped += dropped
-        self.heard_at = time.monotonic()
+        self.heard_at = _now()
         # PortAudio's thread has nobody to raise to.
         try:
             finished = self.stream.process(given)
