@@ -35,11 +35,14 @@ class Unsteady:
     def __init__(self) -> None:
         self.there, self.now = True, 100.0
         self.latencies: list[float | None] = []
-        self.refreshed = 0
+        self.refreshed, self.number = 0, "3"
         self.state = argparse.Namespace(latency=(0.01, 0.01), active=True)
 
     def refresh(self) -> None:
         self.refreshed += 1
+
+    def identity(self, pair: Pair) -> tuple[str, str]:
+        return self.number, ""
 
     @contextmanager
     def open(
@@ -144,6 +147,19 @@ def test_device_that_stalls_is_opened_with_more_latency(
     assert layer.latencies == [None, 0.1]
 
 
+def test_sound_of_another_device_is_not_taken(layer: Unsteady, opened: Link) -> None:
+    """A sound server moves who listened to what is gone to any other device."""
+    layer.play(150)
+    assert opened.tend() == ""
+    layer.number = ""
+    layer.play(150)
+    assert "taken away" in opened.tend()
+    layer.number, layer.now = "4", layer.now + 0.3
+    assert "back" in opened.tend()
+    layer.play(150)
+    assert opened.tend() == "" and layer.latencies == [None, None]
+
+
 def test_lost_sound_gets_more_latency(layer: Unsteady, opened: Link) -> None:
     layer.play(9, dropped=True)
     assert opened.tend() == ""
@@ -235,6 +251,9 @@ def test_single_devices_of_a_sound_server(
 ) -> None:
     assert pulse.sources_and_sinks() == (["mic"], ["speaker"])
     monkeypatch.delenv("PULSE_SOURCE", raising=False)
+    assert pulse.identity("pulse:mic", "sources") == "0"
+    assert pulse.identity("pulse:gone", "sources") == ""
+    assert pulse.identity("mic", "sources") == ""
     assert pulse.route("mic", "PULSE_SOURCE") == "mic"
     assert pulse.route(None, "PULSE_SOURCE") is None
     assert "PULSE_SOURCE" not in os.environ
@@ -331,5 +350,5 @@ def test_microphone_taken_away_and_given_back(
     asked("load-module", *ROOM.split())
     _, said = run.communicate(timeout=60)
     assert run.returncode == 0, said
-    assert "the device stopped" in said and "the device is back" in said
+    assert "the device was taken away" in said and "the device is back" in said
     assert soundfile.info(record).frames == 15 * 16000

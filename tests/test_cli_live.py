@@ -56,6 +56,9 @@ class FileDevices:
 
     def refresh(self) -> None: ...
 
+    def identity(self, pair: Pair) -> tuple[str, str]:
+        return "", ""
+
     @contextmanager
     def open(
         self,

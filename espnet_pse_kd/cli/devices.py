@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from espnet_pse_kd.cli.pulse import PREFIX, route, sources_and_sinks
+from espnet_pse_kd.cli.pulse import PREFIX, identity, route, sources_and_sinks
 from espnet_pse_kd.errors import UserError, how_to_install
 
 Callback = Callable[[np.ndarray, np.ndarray, bool], None]
@@ -82,6 +82,8 @@ class Layer(Protocol):
 
     def refresh(self) -> None: ...
 
+    def identity(self, pair: Pair) -> tuple[str, str]: ...
+
 
 class PortAudio:
     """The devices of this machine.
@@ -135,6 +137,10 @@ class PortAudio:
         self._sounddevice._terminate()
         self._sounddevice._initialize()
 
+    def identity(self, pair: Pair) -> tuple[str, str]:
+        """What changes when one of the two is no longer the same; see `pulse`."""
+        return identity(pair.source, "sources"), identity(pair.sink, "sinks")
+
     def rate(self, pair: Pair, wanted: int) -> int:
         """The rate at which to open a pair: ``wanted``, or the input's own.
 
@@ -179,6 +185,12 @@ class PortAudio:
         Raises:
             UserError: it cannot be opened.
         """
+
+        for device, number in zip(pair, self.identity(pair)):
+            if isinstance(device, str) and device.startswith(PREFIX) and not number:
+                raise UserError(
+                    f"{device}: no such device; choose from: pse-kd live --list-devices"
+                )
 
         def relay(given, wanted, frames, time, status) -> None:
             dropped = status.input_overflow or status.output_underflow

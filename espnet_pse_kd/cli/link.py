@@ -13,8 +13,9 @@ from espnet_pse_kd.errors import UserError
 # Without a block, after which a device counts as stopped; the first may come late.
 _STALLED_SECONDS, _START_SECONDS = 2.0, 5.0
 _LATENCIES = (None, 0.1, 0.2, 0.4)  # seconds; None: as little as the device offers
+_LOOK_SECONDS = 2.0  # between two questions whether the devices are still the same
 _MOST_DROPPED, _WINDOW_SECONDS = 10, 2.0  # more in that time need more latency
-_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds between two tries
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 2.0  # seconds between two tries
 
 _now: Callable[[], float] = time.monotonic
 
@@ -67,6 +68,7 @@ class Link:
         self.reopened = 0
         self._wait, self._next_try, self._left_at = _FIRST_WAIT, 0.0, 0.0
         self._level, self._opened_at = 0, 0.0
+        self._looked_at, self._identity = 0.0, ("", "")
         self._window = (0.0, 0)  # when it began, and what was dropped until then
 
     def __enter__(self) -> Link:
@@ -85,8 +87,12 @@ class Link:
         now = _now()
         if self.running is not None:
             if not self.running.active or self._stalls(now):
+                self._need_more_latency()
                 return self._leave(now, "the device stopped; opening it again")
+            if self._changed(now):
+                return self._leave(now, "the device was taken away")
             if self._loses(now):
+                self._need_more_latency()
                 return self._leave(now, "sound is lost; trying with more latency")
             return ""
         self._listener.idle(now)
@@ -94,6 +100,7 @@ class Link:
 
     def _open(self) -> None:
         latency = _LATENCIES[self._level]
+        self._identity = self._layer.identity(self._pair)
         self._listener.heard_at = self._opened_at = _now()
         self._window = (self._opened_at, self._listener.dropped)
         self.running = self._opened.enter_context(
@@ -101,6 +108,12 @@ class Link:
                 self._pair, self._rate, self._block, self._listener.callback, latency
             )
         )
+
+    def _changed(self, now: float) -> bool:
+        if now - self._looked_at < _LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        return self._layer.identity(self._pair) != self._identity
 
     def _stalls(self, now: float) -> bool:
         silent = now - self._listener.heard_at
@@ -115,13 +128,15 @@ class Link:
             self._window = (now, self._listener.dropped)
         return many and self._level < len(_LATENCIES) - 1
 
+    def _need_more_latency(self) -> None:
+        self._level = min(self._level + 1, len(_LATENCIES) - 1)
+
     def _leave(self, now: float, reason: str) -> str:
         self._left_at = self._listener.heard_at
         self.running = None
         self._opened.close()
         self._listener.idle(now)
         self._wait, self._next_try = _FIRST_WAIT, now + _FIRST_WAIT
-        self._level = min(self._level + 1, len(_LATENCIES) - 1)
         return reason
 
     def _try_again(self) -> str:

@@ -39,10 +39,7 @@ class Module(NamedTuple):
 
 def sources_and_sinks() -> tuple[list[str], list[str]]:
     """Names of all sources and sinks; none where no sound server answers."""
-    try:
-        return _names("sources"), _names("sinks")
-    except UserError:
-        return [], []
+    return list(_indices("sources")), list(_indices("sinks"))
 
 
 def route(device: int | str | None, variable: str) -> int | str | None:
@@ -56,6 +53,23 @@ def route(device: int | str | None, variable: str) -> int | str | None:
         return device
     os.environ[variable] = device.removeprefix(PREFIX)
     return _ALSA_DEVICE
+
+
+def identity(device: int | str | None, kind: str) -> str:
+    """What changes when a ``pulse:NAME`` is taken away, or comes back as another.
+
+    The server moves what listened to it somewhere else, without a word.
+
+    Args:
+        device: number, name or None.
+        kind: ``sources`` or ``sinks``.
+
+    Returns:
+        The server's number of it; empty if it is not there, or no such name.
+    """
+    if not (isinstance(device, str) and device.startswith(PREFIX)):
+        return ""
+    return _indices(kind).get(device.removeprefix(PREFIX), "")
 
 
 @contextmanager
@@ -135,9 +149,14 @@ def _modules() -> list[Module]:
     return [Module(row[0], row[2] if len(row) > 2 else "") for row in rows]
 
 
-def _names(kind: str) -> list[str]:
-    lines = _pactl("list", "short", kind).splitlines()
-    return [line.split("\t")[1] for line in lines if "\t" in line]
+def _indices(kind: str) -> dict[str, str]:
+    """The server's number of each source or sink, by name; none where none answers."""
+    try:
+        lines = _pactl("list", "short", kind).splitlines()
+    except UserError:
+        return {}
+    rows = [line.split("\t") for line in lines if "\t" in line]
+    return {row[1]: row[0] for row in rows}
 
 
 def _load(module: str, *arguments: str) -> str:
