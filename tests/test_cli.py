@@ -175,6 +175,7 @@ def test_quick_start(
     text = (Path(__file__).parents[1] / "docs" / "quickstart.md").read_text()
     monkeypatch.setattr(pretrained, "WEIGHTS", weights)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     soundfile.write("me.wav", voice(12.0), SAMPLE_RATE)
     write(Path("meeting.wav"), 48000)
     [code] = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
