@@ -139,10 +139,13 @@ setup(
         "soundfile>=0.12.1",
         "soxr>=0.5",
         "onnxruntime>=1.20",
+        "platformdirs>=4",  # where voices and configuration lie
+        "argcomplete>=3.1",  # pse-kd completion
     ],
     entry_points={"console_scripts": ["pse-kd = espnet_pse_kd.cli.main:main"]},
     extras_require={
         "live": ["sounddevice>=0.5"],
+        "score": ["pystoi>=0.4"],
         "serve": ["gradio>=6", "matplotlib>=3.8"],
         "browser": ["playwright>=1.49"],  # tests the page of [serve]
         "train": TRAIN,

@@ -38,7 +38,7 @@ class ResultExists(FileExistsError):
 
 @contextmanager
 def atomic_open(
-    path: str | Path, mode: str = "w", replace: bool = True
+    path: str | Path, mode: str = "w", replace: bool = True, private: bool = False
 ) -> Iterator[IO]:
     """Open a temporary sibling of ``path`` and rename it onto ``path`` on success.
 
@@ -49,6 +49,7 @@ def atomic_open(
         path: file to write.
         mode: of `open`.
         replace: replace a file that is there when the writing is done.
+        private: nobody but the owner may read it, at any time.
 
     Raises:
         UserError: ``path`` is a folder, a device or a pipe, which are never replaced.
@@ -59,12 +60,17 @@ def atomic_open(
     temporary = temporary_path(target)
     try:
         encoding = None if "b" in mode else "utf-8"
-        with open(temporary, mode, encoding=encoding) as file:
+        opener = _open_private if private else None
+        with open(temporary, mode, encoding=encoding, opener=opener) as file:
             _lock(file)
             yield file
         _move(temporary, target, replace)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def temporary_path(path: Path) -> Path:

@@ -102,7 +102,7 @@ def test_results_of_what_can_only_be_read(monkeypatch: pytest.MonkeyPatch) -> No
         "a.opus": "a_x.opus",
         "a": "a_x.wav",
     }.items():
-        assert batch.beside(Path(name), "x") == Path(expected)
+        assert batch.beside(Path(name), "{name}_x") == Path(expected)
 
 
 @pytest.mark.parametrize(

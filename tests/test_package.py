@@ -205,7 +205,7 @@ def test_metadata(built: Built) -> None:
     assert versions == {"3.12", "3.13"}
     light = [r for r in found.get_all("Requires-Dist") or [] if "extra ==" not in r]
     assert {re.split("[<>=]", r)[0] for r in light} == {
-        *("numpy", "soundfile", "soxr", "onnxruntime"),
+        *("numpy", "soundfile", "soxr", "onnxruntime", "platformdirs", "argcomplete"),
     }
 
 

@@ -22,6 +22,8 @@ from espnet_pse_kd.sound.formats import SUFFIXES
 from espnet_pse_kd.sound.reading import PIPE
 from espnet_pse_kd.sound.writing import result_suffix
 
+NAME = "{name}"
+"""Stands for the name of a recording in that of its result."""
 _MAGIC = frozenset("*?[")
 _MOST_NAMES = 5  # of files that are no recordings, in one line
 
@@ -56,7 +58,9 @@ def names_one(inputs: Sequence[str]) -> bool:
     return len(inputs) == 1 and not os.path.isdir(first) and not _is_glob(first)
 
 
-def plan(inputs: Sequence[str], output: Path | None, voice: str = "") -> list[Job]:
+def plan(
+    inputs: Sequence[str], output: Path | None, naming: str = "{name}_enhanced"
+) -> list[Job]:
     """Find the recordings that the command line names.
 
     What lies in a folder and is no recording is named on standard error.
@@ -66,8 +70,8 @@ def plan(inputs: Sequence[str], output: Path | None, voice: str = "") -> list[Jo
             ``-`` alone for standard input.
         output: a file if one file is named and this has a suffix, otherwise a folder,
             in which the tree of each input folder is repeated; ``-`` for standard
-            output; None: ``NAME_VOICE.EXT`` beside each recording.
-        voice: name of the voice, for outputs beside their recordings.
+            output; None: beside each recording.
+        naming: how results beside recordings are called, see `beside`.
 
     Raises:
         UserError: an input is empty, a folder or pattern holds no recording but
@@ -81,8 +85,8 @@ def plan(inputs: Sequence[str], output: Path | None, voice: str = "") -> list[Jo
         return [Job(PIPE, output / "stdin.wav" if output else PIPE)]
     jobs: dict[Path, Job] = {}
     for text in inputs:
-        for source, name in _expand(text, output, voice):
-            job = Job(source, _placed(source, name, output, voice))
+        for source, name in _expand(text, output, naming):
+            job = Job(source, _placed(source, name, output, naming))
             other = jobs.setdefault(job.output, job)
             if not same_file(other.source, source) and other != job:
                 raise UserError(
@@ -92,19 +96,29 @@ def plan(inputs: Sequence[str], output: Path | None, voice: str = "") -> list[Jo
     return list(jobs.values())
 
 
-def beside(source: Path, voice: str) -> Path:
-    """Where the result goes if nothing else is asked for: ``NAME_VOICE.EXT``."""
-    return source.with_name(f"{source.stem}_{voice}{result_suffix(source.suffix)}")
+def beside(source: Path, naming: str) -> Path:
+    """Where the result goes if nothing else is asked for: into the same folder.
+
+    Args:
+        source: recording.
+        naming: name of the result without its suffix, such as ``{name}_me``, in which
+            ``{name}`` stands for the recording's.
+    """
+    name = naming.replace(NAME, source.stem)
+    return source.with_name(f"{name}{result_suffix(source.suffix)}")
 
 
-def is_result(path: Path, voice: str) -> bool:
+def is_result(path: Path, naming: str) -> bool:
     """Whether a file beside recordings has the name of a result."""
-    return path.stem.endswith(f"_{voice}")
+    before, _, after = naming.partition(NAME)
+    stem = path.stem
+    whole = len(stem) > len(before) + len(after)
+    return whole and stem.startswith(before) and stem.endswith(after)
 
 
-def _placed(source: Path, name: Path, output: Path | None, voice: str) -> Path:
+def _placed(source: Path, name: Path, output: Path | None, naming: str) -> Path:
     if output is None:
-        return beside(source, voice)
+        return beside(source, naming)
     return output / name.with_suffix(result_suffix(name.suffix))
 
 
@@ -133,31 +147,31 @@ def _is_glob(text: str) -> bool:
     return bool(_MAGIC & set(text)) and not os.path.exists(text)
 
 
-def _expand(text: str, output: Path | None, voice: str) -> Iterator[tuple[Path, Path]]:
+def _expand(text: str, output: Path | None, naming: str) -> Iterator[tuple[Path, Path]]:
     """Recordings of one word of the command line, with their names in the output."""
     path = Path(text)
     if os.path.isdir(path):
-        yield from _expand_folder(text, output, voice)
+        yield from _expand_folder(text, output, naming)
     elif _is_glob(text):
         matches = [Path(match) for match in glob.glob(text, recursive=True)]
         files = sorted(match for match in matches if _is_file(match))
         if not files:
             raise UserError(f"{text}: matches no file; correct the pattern")
-        files = _without_results(text, files, _searched(path), output, voice)
+        files = _without_results(text, files, _searched(path), output, naming)
         yield from ((file, Path(file.name)) for file in files)
     else:
         yield path, Path(path.name)
 
 
 def _expand_folder(
-    text: str, output: Path | None, voice: str
+    text: str, output: Path | None, naming: str
 ) -> Iterator[tuple[Path, Path]]:
     path = Path(text)
     if output is not None and path.resolve() == output.resolve():
         raise UserError(f"{text}: is the output as well; give another --output")
     found = search(path)
     note_others(path, found.others)
-    files = _without_results(text, found.recordings, path, output, voice)
+    files = _without_results(text, found.recordings, path, output, naming)
     if files == [path]:  # it cannot be read: a name that no other result has
         yield path, Path(*path.absolute().parts[1:])
     else:
@@ -170,7 +184,7 @@ def _searched(pattern: Path) -> Path:
 
 
 def _without_results(
-    text: str, files: Sequence[Path], folder: Path, output: Path | None, voice: str
+    text: str, files: Sequence[Path], folder: Path, output: Path | None, naming: str
 ) -> list[Path]:
     """Leave out what a first run wrote, inside the input or beside the recordings.
 
@@ -179,17 +193,18 @@ def _without_results(
         files: what was found.
         folder: where it was searched for.
         output: where results go; None: beside each recording.
-        voice: name of the voice.
+        naming: see `beside`.
 
     Raises:
         UserError: nothing is left.
     """
     if output is None:
-        left = [file for file in files if not is_result(file, voice)]
+        shown = f"{naming.replace(NAME, '*')}.*"
+        left = [file for file in files if not is_result(file, naming)]
         if len(left) < len(files):
-            note = f"{len(files) - len(left)} files named *_{voice}.* are results"
+            note = f"{len(files) - len(left)} files named {shown} are results"
             print(f"note: {text}: {note}; passed over", file=sys.stderr)
-        where = f"beside the recordings, as *_{voice}.*"
+        where = f"beside the recordings, as {shown}"
     else:
         # A path has many spellings, some of them through links.
         results = output.resolve()

@@ -7,11 +7,12 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from espnet_pse_kd.cli.pulse import PREFIX, identity, route, sources_and_sinks
 from espnet_pse_kd.errors import UserError, how_to_install
 
 Callback = Callable[[np.ndarray, np.ndarray, bool], None]
@@ -67,6 +68,23 @@ class Running(Protocol):
     active: bool
 
 
+class Layer(Protocol):
+    """Audio devices: `PortAudio`, or what stands in for it."""
+
+    def open(
+        self,
+        pair: Pair,
+        rate: int,
+        block: int,
+        callback: Callback,
+        latency: float | None,
+    ) -> AbstractContextManager[Running]: ...
+
+    def refresh(self) -> None: ...
+
+    def identity(self, pair: Pair) -> tuple[str, str]: ...
+
+
 class PortAudio:
     """The devices of this machine.
 
@@ -107,6 +125,22 @@ class PortAudio:
             for number, found in enumerate(self._sounddevice.query_devices())
         ]
 
+    def listing(self) -> list[str]:
+        """A line for each device, and for each source and sink of a sound server."""
+        lines = list(map(str, self.devices()))
+        for word, names in zip(("input", "output"), sources_and_sinks()):
+            lines += [f"     {PREFIX}{name}  (--{word})" for name in names]
+        return lines
+
+    def refresh(self) -> None:
+        """Look for devices anew: those of PortAudio are what was there at its start."""
+        self._sounddevice._terminate()
+        self._sounddevice._initialize()
+
+    def identity(self, pair: Pair) -> tuple[str, str]:
+        """What changes when one of the two is no longer the same; see `pulse`."""
+        return identity(pair.source, "sources"), identity(pair.sink, "sinks")
+
     def rate(self, pair: Pair, wanted: int) -> int:
         """The rate at which to open a pair: ``wanted``, or the input's own.
 
@@ -120,6 +154,7 @@ class PortAudio:
                 "pse-kd live --list-devices"
             )
         with self._explained(pair):
+            pair = _routed(pair)
             own = sounddevice.query_devices(pair.source, "input")["default_samplerate"]
             sounddevice.query_devices(pair.sink, "output")
         try:
@@ -131,7 +166,12 @@ class PortAudio:
 
     @contextmanager
     def open(
-        self, pair: Pair, rate: int, block: int, callback: Callback
+        self,
+        pair: Pair,
+        rate: int,
+        block: int,
+        callback: Callback,
+        latency: float | None = None,
     ) -> Iterator[Running]:
         """Start a pair of devices; it runs until the context is left.
 
@@ -140,10 +180,17 @@ class PortAudio:
             rate: Hz, see `rate`.
             block: samples per call.
             callback: see `Callback`.
+            latency: seconds to ask for; None: as few as it offers.
 
         Raises:
             UserError: it cannot be opened.
         """
+
+        for device, number in zip(pair, self.identity(pair)):
+            if isinstance(device, str) and device.startswith(PREFIX) and not number:
+                raise UserError(
+                    f"{device}: no such device; choose from: pse-kd live --list-devices"
+                )
 
         def relay(given, wanted, frames, time, status) -> None:
             dropped = status.input_overflow or status.output_underflow
@@ -153,10 +200,10 @@ class PortAudio:
             stream = self._sounddevice.Stream(
                 rate,
                 block,
-                (pair.source, pair.sink),
+                tuple(_routed(pair)),
                 1,
                 "float32",
-                latency="low",
+                latency="low" if latency is None else latency,
                 callback=relay,
             )
             stream.start()
@@ -175,6 +222,11 @@ class PortAudio:
                 f"--input {_shown(pair.source)} --output {_shown(pair.sink)}: cannot "
                 f"be opened ({reason}); choose from: pse-kd live --list-devices"
             ) from None
+
+
+def _routed(pair: Pair) -> Pair:
+    """The pair as PortAudio knows it."""
+    return Pair(route(pair.source, "PULSE_SOURCE"), route(pair.sink, "PULSE_SINK"))
 
 
 def _shown(device: int | str | None) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_pse_kd.cli.batch import Job, names_one, plan
+from espnet_pse_kd.cli.batch import NAME, Job, names_one, plan
 from espnet_pse_kd.cli.batch_progress import BatchProgress
 from espnet_pse_kd.cli.paths import identities, refuse_inputs
 from espnet_pse_kd.cli.presence_report import write_report
+from espnet_pse_kd.cli.values import VOICE, decibel, result_name, whole_number
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
@@ -47,6 +48,7 @@ STRENGTHS = {
     "strong": (None, Strength(protection_db=20.0, depth_db=60.0)),
 }
 """Attenuation limit in dB and what looking ahead may do, by words."""
+_MOST_JOBS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +61,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings, folders, glob patterns; - is standard input",
     )
     add_voice_arguments(parser)
-    add(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "-o",
         "--output",
         type=Path,
         help="file for one recording, folder for several, - for standard output; "
-        "default: NAME_VOICE.EXT beside each recording",
+        "default: beside each recording, named by --result-name",
+    )
+    where.add_argument(
+        "--result-name",
+        type=result_name,
+        default=f"{NAME}_{VOICE}",
+        metavar="PATTERN",
+        help="name of results beside their recordings, without the ending that tells "
+        f"the format; default: {NAME}_{VOICE}",
     )
     _add_strength(parser)
     add(
@@ -139,30 +150,12 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--jobs",
-        type=jobs_number,
+        type=whole_number(_MOST_JOBS),
         default=1,
         metavar="N",
         help="recordings that are enhanced at the same time, of several; default: 1",
     )
     add("--force", action="store_true", help="replace results that exist")
-
-
-def decibel(text: str) -> float:
-    """Parse an attenuation limit; the type of ``--attenuation-limit``."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}; give a number of dB, 0 or more")
-    return value
-
-
-def jobs_number(text: str) -> int:
-    """Parse a number of processes; the type of ``--jobs``."""
-    if not (text.isdecimal() and 1 <= int(text) <= 256):
-        raise argparse.ArgumentTypeError(f"{text!r}; give 1 to 256")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -173,7 +166,8 @@ def run(args: argparse.Namespace) -> None:
     """
     _check(args)
     options = _options(args)
-    jobs = [] if args.watch else plan(args.files, args.output, options.voice)
+    naming = args.result_name.replace(VOICE, options.voice)
+    jobs = [] if args.watch else plan(args.files, args.output, naming)
     _check_report(args, jobs)
     enhancer = load_enhancer(args)
     profile = load_profile(args, enhancer)
@@ -184,7 +178,7 @@ def run(args: argparse.Namespace) -> None:
     for folder in {job.output.parent for job in jobs if job.output != PIPE}:
         sweep(folder)
     if args.watch:
-        watch(Path(args.files[0]), args.output, options.voice, worker)
+        watch(Path(args.files[0]), args.output, naming, worker)
     elif names_one(args.files):
         _finish(args, [worker.enhance(jobs[0]).entry])
     elif args.jobs > 1:

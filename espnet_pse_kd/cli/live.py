@@ -7,17 +7,19 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
 
 from espnet_pse_kd.cli.devices import Pair, PortAudio, Running
-from espnet_pse_kd.cli.enhance import decibel
 from espnet_pse_kd.cli.keys import Keys, open_keys
+from espnet_pse_kd.cli.link import Link
 from espnet_pse_kd.cli.paths import identities, refuse_inputs
+from espnet_pse_kd.cli.pulse import SHOWN, virtual_microphone
 from espnet_pse_kd.cli.signals import stopped_once
+from espnet_pse_kd.cli.values import decibel
 from espnet_pse_kd.cli.voice import (
     add_model_arguments,
     add_voice_arguments,
@@ -33,9 +35,10 @@ from espnet_pse_kd.sound.writing import write_sound
 
 DESCRIPTION = (
     "Keep the enrolled voice in what the microphone hears, while you speak. To be "
-    "heard in a call, let --output be a virtual cable and choose that as microphone "
-    "in the call. Keys: + and - change the attenuation limit by 3 dB, 0 takes it off, "
-    "q stops."
+    "heard in a call, give --virtual-mic (Linux) or let --output be a virtual cable, "
+    "and choose that as microphone in the call. A device that stops is opened again. "
+    "Keys: + and - change the attenuation limit by 3 dB, 0 takes it off, b switches "
+    "the enhancement off and on, q stops."
 )
 
 _BLOCK_SECONDS = 0.02
@@ -45,13 +48,14 @@ _LARGEST_LIMIT_DB = 60.0  # beyond it nothing is heard: no limit
 _METER_FLOOR_DB = -60.0
 _METER_WIDTH = 15
 
+_now: Callable[[], float] = time.monotonic
+
 
 class _ListDevices(argparse.Action):
     """Works as ``--version`` does: without the options that are required otherwise."""
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> None:
-        found = PortAudio().devices()
-        print("\n".join(map(str, found)) or "no audio device on this machine")
+        print("\n".join(PortAudio().listing()) or "no audio device on this machine")
         parser.exit()
 
 
@@ -60,8 +64,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--list-devices", action=_ListDevices, nargs=0, help="list them and stop")
     add_voice_arguments(parser)
-    add("--input", type=device, metavar="DEVICE", help="number or name of the input")
-    add("--output", type=device, metavar="DEVICE", help="the same of the output")
+    add(
+        "--input",
+        type=device,
+        metavar="DEVICE",
+        help="number or name of the input; pulse:NAME is a source of PulseAudio or "
+        "PipeWire",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output", type=device, metavar="DEVICE", help="the same of the output"
+    )
+    where.add_argument(
+        "--virtual-mic",
+        action="store_true",
+        help=f'make a microphone called "{SHOWN}" for calls, and remove it in the end '
+        "(Linux with PulseAudio or PipeWire)",
+    )
     add(
         "--attenuation-limit",
         type=decibel,
@@ -70,13 +89,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--record", type=Path, metavar="FILE", help="keep what comes out, as WAV")
     add("--force", action="store_true", help="replace the recorded FILE if it exists")
-    add("--seconds", type=float, default=math.inf, help="stop after this time")
+    add(
+        "--seconds",
+        type=duration,
+        default=math.inf,
+        help="stop after this time, counted from the first sound",
+    )
     add_model_arguments(parser)
 
 
 def device(text: str) -> int | str:
     """Parse a device: its number, or a part of its name."""
     return int(text) if text.isdigit() else text
+
+
+def duration(text: str) -> float:
+    """Parse a time; the type of ``--seconds``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r:.60}; give seconds, more than 0")
+    return value
 
 
 def run(args: argparse.Namespace) -> None:
@@ -92,29 +127,45 @@ def run(args: argparse.Namespace) -> None:
         if args.record.exists() and not args.force:
             raise UserError(f"{args.record}: exists; give --force, or another --record")
     layer = PortAudio()
-    pair = Pair(args.input, args.output)
     enhancer = load_enhancer(args)
     profile = load_profile(args, enhancer)
-    rate = layer.rate(pair, enhancer.model.sample_rate)
-    stream = enhancer.stream(profile, rate, args.attenuation_limit)
-    session = Session(stream, args.record is not None)
-    block = round(rate * _BLOCK_SECONDS)
     with (
         # What was recorded is kept, however, and however often, it is told to stop.
         stopped_once(),
-        _recording(args.record, rate) as write,
-        layer.open(pair, rate, block, session.callback) as running,
+        ExitStack() as virtual,
     ):
-        print(_opening(running, stream), file=sys.stderr)
+        sink = args.output
+        if args.virtual_mic:
+            sink = virtual.enter_context(virtual_microphone())
+            print(f'choose "{SHOWN}" as microphone in the call', file=sys.stderr)
+        pair = Pair(args.input, sink)
+        rate = layer.rate(pair, enhancer.model.sample_rate)
+        stream = enhancer.stream(profile, rate, args.attenuation_limit)
+        warm_up(enhancer.stream(profile, rate))
+        session = Session(stream, args.record is not None, args.seconds)
+        link = Link(layer, pair, rate, round(rate * _BLOCK_SECONDS), session)
+        _work(args.record, session, link)
+    if session.error is not None:
+        raise session.error
+
+
+def _work(record: Path | None, session: Session, link: Link) -> None:
+    """Run until it is told to stop, and say what was measured."""
+    with _recording(record, session.stream.sample_rate) as write, link:
+        assert link.running is not None
+        print(_opening(link.running, session.stream), file=sys.stderr)
         try:
             with open_keys() as keys:
-                watch(session, running, keys, write, time.monotonic() + args.seconds)
+                watch(session, link, keys, write)
         except KeyboardInterrupt:
             pass
         session.drain(write)
-    print(session.summary(), file=sys.stderr)
-    if session.error is not None:
-        raise session.error
+    print(session.summary(link.reopened), file=sys.stderr)
+
+
+def warm_up(stream: EnhancerStream) -> None:
+    """Let the network make its first steps, which are slow, before there is sound."""
+    stream.process(np.zeros(stream.sample_rate // 5, np.float32))
 
 
 class Session:
@@ -123,24 +174,40 @@ class Session:
     Args:
         stream: enhancer at the devices' rate.
         records: keep what comes out for `drain`.
+        seconds: after which it is complete, from the first sound on.
 
     Attributes:
         stream: as given.
         blocks: calls so far.
         dropped: calls before which the system lost samples.
+        samples: that have passed since the first sound, with those that were lost.
+        lost: samples while the devices were away; a recording has silence there.
+        bypassed: whether the enhancement is switched off.
         levels: of the newest block in and out, in dBFS.
+        heard_at: see `link.Listener`.
         error: what stopped it, or None.
     """
 
-    def __init__(self, stream: EnhancerStream, records: bool) -> None:
+    def __init__(
+        self, stream: EnhancerStream, records: bool, seconds: float = math.inf
+    ) -> None:
         self.stream = stream
-        self.blocks = self.dropped = 0
+        self.blocks = self.dropped = self.samples = self.lost = 0
         self.levels = (-math.inf, -math.inf)
+        self.heard_at = _now()
         self.error: Exception | None = None
+        self.bypassed = False
+        self._limit = stream.attenuation_limit_db
+        self._end = seconds * stream.sample_rate
         # As much silence ahead as the stream ever holds back: the output never waits.
         self._ready = np.zeros(stream.latency_samples, np.float32)
         self._recorded: SimpleQueue[np.ndarray] = SimpleQueue()
         self._records = records
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is complete."""
+        return (self._end - self.samples) / self.stream.sample_rate
 
     def callback(self, given: np.ndarray, wanted: np.ndarray, dropped: bool) -> None:
         """Enhance one block: reads ``given`` (n,), fills ``wanted`` (n,)."""
@@ -149,6 +216,7 @@ class Session:
             return
         self.blocks += 1
         self.dropped += dropped
+        self.heard_at = _now()
         # PortAudio's thread has nobody to raise to.
         try:
             finished = self.stream.process(given)
@@ -159,8 +227,22 @@ class Session:
         np.clip(ready[: len(wanted)], -1.0, 1.0, out=wanted)
         self._ready = ready[len(wanted) :]
         self.levels = (level(given), level(wanted))
+        self._keep(wanted)
+
+    def idle(self, now: float) -> None:
+        """Time until ``now`` has passed while the devices are away."""
+        missed = max(round((now - self.heard_at) * self.stream.sample_rate), 0)
+        self.heard_at = now
+        if self.blocks:  # before the first sound nothing is lost
+            self.lost += missed
+            self._keep(np.zeros(missed, np.float32))
+
+    def _keep(self, block: np.ndarray) -> None:
+        """Count what came out, and record it, up to the end and no further."""
         if self._records:
-            self._recorded.put(wanted.copy())
+            kept = min(len(block), max(self._end - self.samples, 0))
+            self._recorded.put(block[: math.ceil(kept)].copy())
+        self.samples += len(block)
 
     def drain(self, write: Callable[[np.ndarray], None]) -> None:
         """Hand on what came out since the last call; the disk has time here."""
@@ -172,58 +254,56 @@ class Session:
         for key in typed:
             if key in "qQ":
                 return True
+            if key in "bB":
+                self.bypassed = not self.bypassed
             if key in "+-0":
-                self.stream.attenuation_limit_db = next_limit(
-                    self.stream.attenuation_limit_db, key
-                )
+                self._limit = next_limit(self._limit, key)
+            # A limit of 0 dB passes the input, as late as the rest: nothing jumps.
+            self.stream.attenuation_limit_db = 0.0 if self.bypassed else self._limit
         return False
 
     def line(self) -> str:
         """Meters, limit and dropped blocks, as one line."""
         given, wanted = map(meter, self.levels)
-        limit = self.stream.attenuation_limit_db
-        shown = "none" if limit is None else f"{limit:.0f} dB"
+        shown = "none" if self._limit is None else f"{self._limit:.0f} dB"
+        shown = "BYPASS" if self.bypassed else shown
         return f"in {given}  out {wanted}  limit {shown}  dropped {self.dropped}  "
 
-    def summary(self) -> str:
+    def summary(self, reopened: int) -> str:
         """What was measured."""
         times = self.stream.timings()
         hop = 1e3 * self.stream.model.hop / self.stream.model.sample_rate
         return (
-            f"{self.blocks} blocks, {self.dropped} dropped; the network took "
+            f"{self.blocks} blocks, {self.dropped} dropped; devices opened again "
+            f"{reopened} times, {self.lost / self.stream.sample_rate:.1f} s without "
+            "them; the network took "
             f"{times.p50:.2f} ms (99 %: {times.p99:.2f} ms) per hop of {hop:.0f} ms"
         )
 
 
 def watch(
-    session: Session,
-    running: Running,
-    keys: Keys,
-    write: Callable[[np.ndarray], None],
-    end: float,
+    session: Session, link: Link, keys: Keys, write: Callable[[np.ndarray], None]
 ) -> None:
-    """Show meters, obey keys and save the recording: until ``end``, ``q`` or an error.
+    """Show meters, obey keys, save the recording and keep the devices running.
+
+    Ends with the session, at a ``q`` or an error.
 
     Args:
         session: what runs.
-        running: the devices.
+        link: the devices.
         keys: of the person.
         write: appends (n, 1) to the recording.
-        end: `time.monotonic` at which to stop.
     """
     shown = sys.stderr.isatty()
-    while time.monotonic() < end:
-        typed = keys.pressed(min(_REFRESH_SECONDS, max(end - time.monotonic(), 0)))
-        stop = session.press(typed)
+    while session.left > 0:
+        stop = session.press(keys.pressed(min(_REFRESH_SECONDS, session.left)))
         session.drain(write)
-        if shown:
-            print(f"\r{session.line()}", end="", file=sys.stderr, flush=True)
-        if session.error is None and not running.active:
-            session.error = UserError(
-                "live audio: the device stopped; check that it is still connected"
-            )
         if stop or session.error is not None:
             break
+        if news := link.tend():
+            print(f"{'\n' if shown else ''}note: {news}", file=sys.stderr)
+        if shown:
+            print(f"\r{session.line()}", end="", file=sys.stderr, flush=True)
     if shown:
         print(file=sys.stderr)
 
@@ -259,7 +339,7 @@ def _opening(running: Running, stream: EnhancerStream) -> str:
         f"{own_ms:.0f} ms = {device_ms + own_ms:.0f} ms\n"
         "warning: wear headphones, or send the output elsewhere: a loudspeaker in the "
         "microphone's room feeds back\n"
-        "keys: + - attenuation limit, 0 none, q stops"
+        "keys: + - attenuation limit, 0 none, b bypass, q stops"
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +24,16 @@ DESCRIPTION = (
     "recordings (dB), STOI, over-suppression of the voice (TSOS, deletion), change of "
     "its level (dB). Definitions: docs/method.md. Each enhanced file is compared with "
     "the clean and the noisy one of the same name, or whose name is a part of its own "
-    "up to a dot. Needs the extra [recipe]."
+    "up to a dot. SI-SDR needs nothing more, STOI the extra [score], the others the "
+    "extra [recipe]."
 )
 
 COLUMNS = ("si_sdr", "si_sdri", "stoi", "tsos", "deletion", "level_change")
 """Measures that are printed; ``--csv`` has all of them."""
+
+
+Measure = Callable[..., dict[str, float]]
+"""What gives the measures of target, mixture and output, each (N,) at 16 kHz."""
 
 
 class Trial(NamedTuple):
@@ -51,12 +59,13 @@ def run(args: argparse.Namespace) -> None:
     """Run the subcommand.
 
     Raises:
-        UserError: files do not belong together, or packages are missing.
+        UserError: files do not belong together.
     """
     if args.csv is not None and args.csv.exists() and not args.force:
         raise UserError(f"{args.csv}: exists; give --force, or another --csv")
     trials = pair(args.clean, args.noisy, args.enhanced)
-    rows = [score(trial) for trial in progress(trials, len(trials), "scoring")]
+    measure = find_measure()
+    rows = [score(trial, measure) for trial in progress(trials, len(trials), "scoring")]
     print("\n".join(table(rows)))
     if args.csv is not None:
         from espnet_pse_kd.files import write_csv
@@ -92,15 +101,61 @@ def _partner(folder: Path, enhanced: Path) -> Path:
     return partners[0]
 
 
-def score(trial: Trial) -> dict[str, Any]:
+def find_measure() -> Measure:
+    """All measures where what they need is installed; otherwise those that need less.
+
+    What is left out is said on standard error.
+    """
+    try:
+        from espnet_pse_kd.metrics.intrusive import score_signals
+
+        importlib.import_module("pystoi")
+    except ModuleNotFoundError as error:
+        missing = error.name
+    else:
+        return lambda *signals: score_signals(signals[0], signals[0] * 0, *signals[1:])
+    has_stoi = importlib.util.find_spec("pystoi") is not None
+    lacking = "tsos, deletion, level_change" + ("" if has_stoi else ", stoi")
+    extras = how_to_install("recipe")
+    if not has_stoi:
+        extras += f" (for stoi alone: {how_to_install('score')})"
+    print(f"note: {missing} is not installed, no {lacking}; {extras}", file=sys.stderr)
+    return functools.partial(light_measures, has_stoi)
+
+
+def light_measures(
+    has_stoi: bool, target: np.ndarray, mixture: np.ndarray, output: np.ndarray
+) -> dict[str, float]:
+    """What needs no torch, of signals (N,): SI-SDR and, if it is there, STOI.
+
+    Its improvement is undefined (NaN) where the mixture is the target, and all is where
+    the target is silent.
+    """
+    from espnet_pse_kd.metrics.quality import stoi
+    from espnet_pse_kd.metrics.separation import si_sdr, si_sdr_improvement
+
+    measures = dict.fromkeys(COLUMNS, math.nan)
+    if np.any(target):
+        measures["si_sdr"] = si_sdr(target, output)
+    if np.any(target) and np.any(mixture != target):
+        measures["si_sdri"] = si_sdr_improvement(target, output, mixture)
+    if has_stoi:
+        measures["stoi"] = stoi(target, output)
+    return measures
+
+
+def score(trial: Trial, measure: Measure) -> dict[str, Any]:
     """All measures of one trial, at 16 kHz, and the name of the enhanced file.
 
+    Args:
+        trial: its files.
+        measure: of target, mixture and output.
+
     Raises:
-        UserError: the three differ in length by more than 10 ms, or packages are
-            missing.
+        UserError: the three differ in length by more than 10 ms.
     """
-    target, mixture, output = (read_mono(path, SAMPLE_RATE) for path in trial)
-    lengths = [len(signal) for signal in (target, mixture, output)]
+    signals = [read_mono(path, SAMPLE_RATE) for path in trial]
+    lengths = [len(signal) for signal in signals]
     if max(lengths) - min(lengths) > SAMPLE_RATE // 100:
         shown = ", ".join(f"{n / SAMPLE_RATE:.2f}" for n in lengths)
         raise UserError(
@@ -108,16 +163,7 @@ def score(trial: Trial) -> dict[str, Any]:
             "recordings of one length"
         )
     short = min(lengths)
-    try:
-        from espnet_pse_kd.metrics.intrusive import score_signals
-
-        measures = score_signals(
-            target[:short], np.zeros(short), mixture[:short], output[:short]
-        )
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"pse-kd score: {error.name} is not installed; {how_to_install('recipe')}"
-        ) from None
+    measures = measure(*(signal[:short] for signal in signals))
     return {"file": trial.enhanced.name, **measures}
 
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_pse_kd.cli.values import whole_number
 from espnet_pse_kd.cli.voice import add_model_arguments, load_enhancer
 from espnet_pse_kd.errors import UserError, how_to_install
 
@@ -28,7 +29,8 @@ _LARGEST_UPLOAD = "200mb"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
     add = parser.add_argument
-    add("--port", type=int, default=7860, help="of the page, default: 7860")
+    port = whole_number(65535)
+    add("--port", type=port, default=7860, help="of the page, default: 7860")
     add("--browser", action="store_true", help="open the page in the browser")
     add_model_arguments(parser)
 
@@ -39,8 +41,6 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UserError: Gradio is not installed, or the port is taken.
     """
-    if not 1 <= args.port <= 65535:
-        raise UserError(f"--port {args.port}; give one of 1 to 65535")
     with tempfile.TemporaryDirectory(prefix="pse-kd-") as folder:
         # Gradio reads these when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = folder

@@ -14,6 +14,9 @@ import numpy as np
 import soxr
 
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.cli.completers import complete_by
+from espnet_pse_kd.cli.values import whole_number
+from espnet_pse_kd.cli.voice_store import VoiceStore, is_path
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.channels import Downmix
 from espnet_pse_kd.runtime.default_model import CAMPP
@@ -33,7 +36,7 @@ from espnet_pse_kd.runtime.one_voice import (
     piece_vectors,
     split,
 )
-from espnet_pse_kd.runtime.onnxfile import check_threads
+from espnet_pse_kd.runtime.onnxfile import MOST_THREADS
 from espnet_pse_kd.sound.reading import SoundInput, open_sound
 
 if TYPE_CHECKING:
@@ -217,16 +220,27 @@ def _judge(what: str, alike: float, limits: Limits) -> None:
 
 
 def add_voice_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--profile`` and ``--enroll``, one of which must be given."""
-    voice = parser.add_mutually_exclusive_group(required=True)
-    voice.add_argument("--profile", type=Path, help="of the voice, from pse-kd enroll")
-    voice.add_argument(
+    """Add ``--profile`` and ``--enroll``; without either the default voice is meant."""
+    group = parser.add_mutually_exclusive_group()
+    profile = group.add_argument(
+        "--profile",
+        metavar="VOICE",
+        help="name of an enrolled voice, or the file of its profile: a word with a dot "
+        "or a slash is a file; default: the default voice, see pse-kd voices",
+    )
+    complete_by(profile, stored_names)
+    group.add_argument(
         "--enroll",
         type=Path,
         action="append",  # of several words the last may be meant for the command
         metavar="FILE",
         help="a recording of the voice; give the option once for each of several",
     )
+
+
+def stored_names() -> list[str]:
+    """Names of the enrolled voices."""
+    return VoiceStore().names()
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -237,21 +251,33 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "package's own",
     )
     parser.add_argument(
-        "--threads", type=int, default=1, help="CPU threads (default: 1)"
+        "--threads",
+        type=whole_number(MOST_THREADS),
+        default=1,
+        help="CPU threads, default: 1",
     )
 
 
 def load_enhancer(args: argparse.Namespace) -> PersonalizedEnhancer:
     """Load what ``--model`` and ``--threads`` ask for."""
-    check_threads(args.threads, "--threads")
     from espnet_pse_kd.enhancer import PersonalizedEnhancer
 
     return PersonalizedEnhancer.from_pretrained(args.model, args.threads)
 
 
 def voice_files(args: argparse.Namespace) -> list[Path]:
-    """The files that ``--profile`` or ``--enroll`` name."""
-    return args.enroll if args.profile is None else [args.profile]
+    """The files that ``--profile`` or ``--enroll`` mean; the default voice's if none.
+
+    Raises:
+        UserError: there is no such voice, or no default.
+    """
+    if args.enroll:
+        return args.enroll
+    if args.profile is None:
+        return [VoiceStore().default_path()]
+    if is_path(args.profile):
+        return [Path(args.profile)]
+    return [VoiceStore().existing(args.profile)]
 
 
 def voice_name(args: argparse.Namespace) -> str:
@@ -260,20 +286,21 @@ def voice_name(args: argparse.Namespace) -> str:
 
 
 def load_profile(args: argparse.Namespace, enhancer: PersonalizedEnhancer) -> Profile:
-    """The profile that ``--profile`` names, or one made of ``--enroll``.
+    """The profile that ``--profile`` means, or one made of ``--enroll``.
 
     Raises:
         UserError: the profile is damaged or another encoder's, or the recordings are
             not fit to enroll from.
     """
-    if args.profile is None:
+    if args.enroll:
         return enroll(enhancer, [read_clip(path) for path in args.enroll])
     from espnet_pse_kd.runtime.profile import Profile
 
-    profile = Profile.load(args.profile)
+    [path] = voice_files(args)
+    profile = Profile.load(path)
     model = enhancer.model
     try:
         profile.vector(model.speaker_encoder, model.speaker_dim)
     except UserError as error:
-        raise UserError(f"{args.profile}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     return profile

@@ -28,7 +28,7 @@ class State(NamedTuple):
 _wait = time.sleep
 
 
-def watch(folder: Path, output: Path | None, voice: str, worker: Worker) -> None:
+def watch(folder: Path, output: Path | None, naming: str, worker: Worker) -> None:
     """Enhance all that is in a folder, and what comes into it, until Ctrl-C.
 
     A file that fails is reported, and tried again when it changes.
@@ -36,7 +36,7 @@ def watch(folder: Path, output: Path | None, voice: str, worker: Worker) -> None
     Args:
         folder: with all folders in it.
         output: where results go; None: beside the recordings.
-        voice: name of the voice.
+        naming: of results, see `batch.beside`.
         worker: what enhances.
 
     Raises:
@@ -48,16 +48,16 @@ def watch(folder: Path, output: Path | None, voice: str, worker: Worker) -> None
         raise UserError(f"{folder}: is the output as well; give another --output")
     print(f"watching {folder}; Ctrl-C stops", file=sys.stderr)
     try:
-        for source in arrivals(folder, output, voice):
-            attempt(job_of(source, folder, output, voice), worker)
+        for source in arrivals(folder, output, naming):
+            attempt(job_of(source, folder, output, naming), worker)
     except KeyboardInterrupt:
         print("stopped; no unfinished file is left", file=sys.stderr)
 
 
-def job_of(source: Path, folder: Path, output: Path | None, voice: str) -> Job:
+def job_of(source: Path, folder: Path, output: Path | None, naming: str) -> Job:
     """Where the result of a recording in the watched folder goes."""
     if output is None:
-        return Job(source, beside(source, voice))
+        return Job(source, beside(source, naming))
     name = source.relative_to(folder)
     return Job(source, output / name.with_suffix(result_suffix(name.suffix)))
 
@@ -76,19 +76,19 @@ def attempt(job: Job, worker: Worker) -> None:
 def arrivals(
     folder: Path,
     output: Path | None,
-    voice: str,
+    naming: str,
 ) -> Iterator[Path]:
     """Yield recordings when they are complete, and again when they have changed.
 
     Args:
         folder: to look through.
-        output: where results go, which are none; None: they are named after ``voice``.
-        voice: name of the voice.
+        output: where results go, which are none; None: they are named by ``naming``.
+        naming: see `batch.beside`.
     """
     before: dict[Path, State] = {}
     yielded: dict[Path, State] = {}
     while True:
-        now = dict(_states(folder, output, voice))
+        now = dict(_states(folder, output, naming))
         for path, state in now.items():
             if before.get(path) == state and yielded.get(path) != state:
                 yielded[path] = state
@@ -98,7 +98,7 @@ def arrivals(
 
 
 def _states(
-    folder: Path, output: Path | None, voice: str
+    folder: Path, output: Path | None, naming: str
 ) -> Iterator[tuple[Path, State]]:
     results = output and output.resolve()
     try:
@@ -107,7 +107,7 @@ def _states(
         return
     for path in found:
         if (
-            is_result(path, voice)
+            is_result(path, naming)
             if results is None
             else (path.resolve().is_relative_to(results))
         ):

@@ -157,7 +157,7 @@ class Profile:
         )
 
     def save(self, path: str | Path, replace: bool = True) -> None:
-        """Write the profile, in one move.
+        """Write the profile, in one move: only its owner may read it.
 
         Args:
             path: of the file.
@@ -168,7 +168,7 @@ class Profile:
         """
         fields = asdict(self)
         fields["vectors"] = [one.to_json() for one in self.vectors]
-        with atomic_open(path, replace=replace) as file:
+        with atomic_open(path, replace=replace, private=True) as file:
             json.dump({"format_version": FORMAT_VERSION, **fields}, file, indent=1)
             file.write("\n")
 
