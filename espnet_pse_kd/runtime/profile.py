@@ -112,7 +112,7 @@ class Profile:
             raise UserError(f"path: {path!r:.60}; give the path of a profile")
         fields = _read_json(Path(path))
         version = fields.get("format_version")
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise UserError(f"{path}: no profile; make one with pse-kd enroll")
         if version > FORMAT_VERSION:
             raise UserError(

@@ -61,6 +61,7 @@ class OnnxSpeakerEncoder:
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         file = read_model_file(path, "speaker_encoder")
+        file.check("speaker_encoder")
         self.path, self.metadata = file.path, file.metadata
         self.name = self.metadata["name"]
         self.dim = int(self.metadata["speaker_dim"])
@@ -118,12 +119,12 @@ class OnnxSpeakerEncoder:
 
     def _run(self, pieces: np.ndarray) -> np.ndarray:
         """Unit vectors of (P, T, 40) pieces: (P, D)."""
-        return np.concatenate(
-            [
-                self._session.run(
-                    ["vector"],
-                    {"mel": np.ascontiguousarray(chunk.swapaxes(0, 1), np.float32)},
-                )[0]
-                for chunk in np.array_split(pieces, -(-len(pieces) // _CHUNK))
-            ]
-        )
+        chunks = np.array_split(pieces, -(-len(pieces) // _CHUNK))
+        return np.concatenate([self._vectors(chunk) for chunk in chunks])
+
+    def _vectors(self, pieces: np.ndarray) -> np.ndarray:
+        """The same of as many pieces as one run takes."""
+        mel = np.ascontiguousarray(pieces.swapaxes(0, 1), np.float32)
+        [vectors] = self._session.run(["vector"], {"mel": mel})
+        self._session.check("vector", vectors, (len(pieces), self.dim))
+        return vectors
