@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -30,11 +31,17 @@ def test_the_page_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> N
     stub = argparse.Namespace(LOOK={}, build=lambda enhancer, folder: page)
     monkeypatch.setitem(sys.modules, "espnet_pse_kd.cli.gradio_page", stub)
     monkeypatch.setattr(serve, "load_enhancer", lambda args: None)
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
-        monkeypatch.setenv(name, "")  # puts back what the command changes
+    monkeypatch.setattr(serve, "_guard", lambda port, folder: (port, folder))
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_ALLOWED_PATHS"):
+        monkeypatch.setenv(name, "/")  # puts back what the command changes
     assert pse_kd("serve", "--port", 7999) == 0
     assert launched["server_name"] == "127.0.0.1" and launched["share"] is False
     assert launched["server_port"] == 7999
+    [folder] = launched["allowed_paths"]  # type: ignore[misc]
+    assert folder == os.environ["GRADIO_TEMP_DIR"] and not Path(folder).exists()
+    assert "GRADIO_ALLOWED_PATHS" not in os.environ
+    guard = (7999, Path(folder))
+    assert launched["app_kwargs"] == {"middleware": [guard]}
 
 
 def test_what_the_page_does(weights: Path, me: Path, tmp_path: Path) -> None:

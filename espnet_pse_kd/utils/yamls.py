@@ -70,7 +70,7 @@ def _check_extent(events: Iterator[Event], name: str) -> None:
             if anchor := anchors.pop():
                 anchored[anchor] = size
         elif isinstance(event, kinds.AliasEvent):
-            size = anchored.get(event.anchor, 1)
+            size = anchored.get(event.anchor or "", 1)
         counts[-1] += size
         if len(counts) > _DEEPEST or counts[-1] > _MOST_NODES:
             raise UserError(
