@@ -102,7 +102,7 @@ def check_threads(threads: int, name: str) -> None:
         UserError: it is not within 1 and `MOST_THREADS`.
     """
     if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
-        raise UserError(f"{name} {threads}; give 1 to {MOST_THREADS}")
+        raise UserError(f"{name} {threads!r:.60}; give 1 to {MOST_THREADS}")
 
 
 def seal(model: bytes, metadata: Mapping[str, str]) -> bytes:

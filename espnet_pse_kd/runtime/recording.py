@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.channels import ChannelStream, Downmix, SharedGain
 from espnet_pse_kd.runtime.meter import Presence, PresenceMeter
 from espnet_pse_kd.runtime.model import StreamingModel
@@ -16,6 +17,9 @@ from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.steering import NORMAL, Steering, Strength, steer
 from espnet_pse_kd.runtime.stream import EnhancerStream, speaker_vector
+
+MOST_CHANNELS = 1024
+"""As many as libsndfile reads."""
 
 
 class RecordingEnhancer:
@@ -40,8 +44,9 @@ class RecordingEnhancer:
             otherwise the network leaves nothing of it.
 
     Raises:
-        UserError: the profile is none, or another speaker encoder's, the rate is none
-            that a recording has, or the limit is no number of dB (told by `enhance`).
+        UserError: the profile is none, or another speaker encoder's, the rate or the
+            number of channels is none that a recording has, or the limit is no number
+            of dB (told by `enhance`).
     """
 
     def __init__(
@@ -55,6 +60,9 @@ class RecordingEnhancer:
         keep_above: bool = False,
     ) -> None:
         check_rate(sample_rate, "rate")
+        whole = isinstance(channels, int) and not isinstance(channels, bool)
+        if not (whole and 1 <= channels <= MOST_CHANNELS):
+            raise UserError(f"channels: {channels!r:.60}; give 1 to {MOST_CHANNELS}")
         speaker_vector(model, profile)
         self._model, self._profile = model, profile
         self._rate, self._channels = sample_rate, channels

@@ -39,8 +39,8 @@ def parse_yaml(content: bytes, name: str) -> dict[str, Any]:
         parsed = yaml.safe_load(text)
     except UserError:
         raise
-    # Numbers and dates that Python does not have are ValueErrors.
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    # Beside YAML's own, numbers and dates that Python does not have raise anything.
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name}: no YAML ({reason:.300}); correct it") from None
     if not isinstance(parsed, dict):
