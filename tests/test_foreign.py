@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ import yaml
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.export import foreign, load_student
 from espnet_pse_kd.nets.mingru import MinGRUNet
+from espnet_pse_kd.pretrained import find_model
 from espnet_pse_kd.runtime.default_model import (
     PERSONAL_VAD,
     SPEAKER_ENCODER,
@@ -290,3 +292,21 @@ def test_yaml_members_are_small(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("meta.yaml", b"a: 1\n" * 1_000_000, compresslevel=1)
     refused(load_student, path, "claims 5 MB, at most 1")
+
+
+# --- what is no model --------------------------------------------------------------
+
+
+def test_other_files_are_told_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its absence would be a wrong trail."""
+    monkeypatch.setitem(sys.modules, "espnet_pse_kd.export", None)
+    (readme := tmp_path / "README.md").write_text("# Read me")
+    for source, text in (
+        (readme, "README.md: no readable zip; give"),
+        (tmp_path, "holds neither student.onnx nor a training's config.yaml"),
+        ("", "model: an empty name"),
+    ):
+        with pytest.raises(UserError, match=text):
+            find_model(source)

@@ -59,6 +59,11 @@ def _written() -> str:
         return Path(folder, "me.profile").read_text(encoding="utf-8")
 
 
+def good() -> bytes:
+    """A good profile."""
+    return _written().encode()
+
+
 def _good() -> Any:
     return json.loads(_written())
 
