@@ -37,8 +37,8 @@ NAMES += ("", "x" * 5000, "meta.yaml/", "\x1b[2J", "e\u0301")
 def cases() -> Iterator[Case]:
     """All of this module; they need torch."""
     for name in NAMES:
-        yield _case(f"a member {name:.20!r}", more=name)
-        yield _case(f"the model is {name:.20!r}", model_file=name)
+        yield _case(f"a member {name!r:.20}", more=name)
+        yield _case(f"the model is {name!r:.20}", model_file=name)
     for key in ("extractor", "extractor_conf", "sample_rate"):
         for value in VALUES:
             yield _case(f"{key} is {value!r:.30}", **{key: value})
