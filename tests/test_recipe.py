@@ -235,7 +235,7 @@ def test_killed_stages_resume_to_the_same(reference, tmp_path):
 
 @pytest.mark.dev
 def test_twenty_kills_resume_to_equal_scores(tmp_path):
-    """Stages 2, 4, 5, 6 and 7, each four times: at fifths of what it takes undisturbed."""
+    """Stages 2, 4, 5, 6 and 7, each four times: at fifths of their time undisturbed."""
     whole, killed, kills = tmp_path / "whole", tmp_path / "killed", 0
     whole.mkdir()
     killed.mkdir()
