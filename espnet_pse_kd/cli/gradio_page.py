@@ -269,7 +269,7 @@ def _all(files: Sequence[str] | None, microphone: str | None) -> list[str]:
 
 def _chosen(
     items: Sequence[Item], number: int, zoom: float, position: float
-) -> tuple[str, Figure]:
+) -> tuple[str, Figure | None]:
     return _players(items[number]), _drawn(items, number, zoom, position)
 
 

@@ -145,7 +145,7 @@ def picture(item: Item, begin: float = 0.0, end: float = math.inf) -> Figure:
         first, last = round(begin / hop), round(end / hop)
         trace = item.heard.posterior[first : last + 1]
         voices = [(trace, round(hop * SAMPLE_RATE))]
-    return before_and_after(*waves, *voices, begin=begin)
+    return before_and_after(before, after, *voices, begin=begin)
 
 
 def _check_given(voices: Sequence[str], recordings: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ def _enhanced(worker: Worker, source: Path, folder: Path) -> Item:
             )
     result = folder / f"{source.stem}_enhanced{result_suffix(source.suffix)}"
     outcome = worker.enhance(Job(source, result))
-    [presence] = outcome.heard or [None]
+    presence = outcome.heard[0] if outcome.heard else None
     return Item(
         source.name,
         str(source),
