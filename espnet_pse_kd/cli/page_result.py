@@ -135,10 +135,10 @@ def picture(item: Item, begin: float = 0.0, end: float = math.inf) -> Figure:
     """
     end = min(end, item.seconds)
     begin = min(max(0.0, begin), max(0.0, end - 0.1))
-    waves = [
+    before, after = (
         read_mono(path, SAMPLE_RATE, (begin, end))
         for path in (item.source, item.result)
-    ]
+    )
     voices = []
     if item.heard is not None:
         hop = item.heard.hop_seconds
