@@ -92,6 +92,7 @@ def run_all(kinds: Sequence[str], limit: float = LIMIT) -> Iterator[Result]:
             yield result
             done += 1
         if done < len(names):  # of a process that ended, or was ended here
+            process.join(1.0)
             ended = not process.is_alive()
             process.kill()
             process.join()
