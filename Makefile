@@ -27,6 +27,17 @@ test-dev:
 	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	"$$python" -m pytest -m dev $(TEST)
 
+# Hostile input (SECURITY.md): tables of cases; options in HOSTILE, e.g. HOSTILE="--kind
+# zip".  make fuzz: a fuzzer, SECONDS for each way in; atheris if it is installed.
+.PHONY: hostile fuzz
+SECONDS_EACH = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
+hostile:
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 "$$python" -m tools.hostile $(HOSTILE)
+
+fuzz:
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 "$$python" -m tools.hostile.fuzz \
+	--seconds $(SECONDS_EACH) $(FUZZ)
+
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
 	"$$python" tools/check_limits.py && \

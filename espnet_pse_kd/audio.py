@@ -16,6 +16,12 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 """Hz that a recording may have; beyond them resampling would take for ever."""
 
 
+def is_real(value: object) -> bool:
+    """Whether a value is one real number, of Python or NumPy, and no truth value."""
+    real = isinstance(value, int | float | np.integer | np.floating)
+    return real and not isinstance(value, bool)
+
+
 def check_rate(rate: float, name: str) -> None:
     """Refuse sampling rates that no recording has.
 
@@ -26,10 +32,9 @@ def check_rate(rate: float, name: str) -> None:
     Raises:
         UserError: it is no number from `LOWEST_RATE` to `HIGHEST_RATE`.
     """
-    number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
-    if not (number and LOWEST_RATE <= rate <= HIGHEST_RATE):
+    if not (is_real(rate) and LOWEST_RATE <= rate <= HIGHEST_RATE):
         raise UserError(
-            f"{name}: {rate!r}; a rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+            f"{name}: {rate!r:.60}; a rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz"
         )
 
 

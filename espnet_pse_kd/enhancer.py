@@ -194,14 +194,16 @@ class PersonalizedEnhancer:
             float32 (N,), aligned with ``wave``.
 
         Raises:
-            UserError: several channels, samples that are not finite, or the profile of
-                another speaker encoder.
+            UserError: several channels, samples that are not finite, the profile of
+                another speaker encoder, or an argument of another type.
         """
         wave = np.asarray(wave)
         if wave.ndim != 1:
             raise UserError(
                 f"wave: shape {wave.shape}; pass one channel of shape (samples,)"
             )
+        if not isinstance(look_ahead, bool | np.bool_):
+            raise UserError(f"look_ahead: {look_ahead!r:.60}; give True or False")
         blocks = [_mono(wave, "wave")[:, None]]
         recording = self.recording(
             profile,

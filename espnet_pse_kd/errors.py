@@ -16,8 +16,13 @@ class UserError(ValueError):
     """Input that the user can correct.
 
     The message is one line. It names the file or option, the value found, and
-    the remedy, in that order.
+    the remedy, in that order. What cannot be printed, such as line breaks and the
+    control characters of terminals that a file's name may hold, is shown escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        shown = (c if c.isprintable() else repr(c)[1:-1] for c in str(message))
+        super().__init__("".join(shown))
 
 
 def how_to_install(extra: str = "") -> str:

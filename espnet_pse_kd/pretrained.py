@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +57,8 @@ def find_model(source: str | Path | None = None) -> ModelFiles:
         return _files(WEIGHTS / STUDENT)
     if not isinstance(source, str | Path):
         raise UserError(f"model: {source!r:.60}; give a path, a tag, or None")
+    if not str(source):
+        raise UserError("model: an empty name; give a path, a tag, or leave it out")
     path = Path(source)
     if path.is_dir() and (path / STUDENT).is_file():
         return _files(path / STUDENT)
@@ -64,6 +67,7 @@ def find_model(source: str | Path | None = None) -> ModelFiles:
     if path.suffix == ".onnx":
         return _files(path)
     if path.exists():
+        _check_training(path)
         return _files(_exported(path))
     if _ZOO_TAG.fullmatch(str(source)) and not path.parent.is_dir():
         return find_model(_downloaded(str(source)))
@@ -98,6 +102,21 @@ def _encoder_of(student: Path) -> Path:
         return beside
     name = read_model_file(student, "student").metadata["speaker_encoder"]
     return ENCODERS.get(name, beside)
+
+
+def _check_training(path: Path) -> None:
+    """Refuse what holds no training, before torch is loaded, or said to be missing."""
+    if path.is_dir():
+        if any((path / name).is_file() for name in ("config.yaml", "meta.yaml")):
+            return
+        raise UserError(
+            f"{path}: holds neither {STUDENT} nor a training's config.yaml; give "
+            "another folder, a packed zip or an .onnx file"
+        )
+    if not zipfile.is_zipfile(path):
+        raise UserError(
+            f"{path}: no readable zip; give a packed zip, a folder or an .onnx file"
+        )
 
 
 def _downloaded(tag: str) -> Path:

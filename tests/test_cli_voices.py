@@ -29,7 +29,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VoiceStore:
     return VoiceStore()
 
 
-def profile(encoder: EncoderIdentity = EncoderIdentity("ge2e", "0" * 16)) -> Profile:
+ENCODER = EncoderIdentity("ge2e", "0" * 16)
+
+
+def profile(encoder: EncoderIdentity = ENCODER) -> Profile:
     vector = VoiceVector(encoder, FULL, np.eye(1, 256, dtype=np.float32)[0])
     created = "2026-11-28T12:00:00+00:00"
     return Profile((vector,), 12.0, -20.0, 30.0, created, ("me.wav",))

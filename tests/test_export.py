@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import espnet_pse_kd
 from espnet_pse_kd.cli.main import main
 from espnet_pse_kd.errors import UserError
-from espnet_pse_kd.export import bundle, load_pvad, load_student, quantize
+from espnet_pse_kd.export import bundle, checkpoints, load_pvad, load_student, quantize
 from espnet_pse_kd.export.bundle import export_bundle
 from espnet_pse_kd.export.graph import write_model
 from espnet_pse_kd.export.lowering import DECOMPOSITIONS
@@ -314,7 +314,7 @@ def test_unreadable_trainings_are_named(
     source = make_training(tmp_path / "s")
     if packed:
         source = pack(source)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(checkpoints, "read_limited", refuse)
     monkeypatch.setattr(zipfile, "ZipFile", refuse)
     with pytest.raises(SystemExit) as ended:
         main(["export", str(source), "-o", str(tmp_path / "out.onnx")])

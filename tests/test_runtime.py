@@ -496,6 +496,7 @@ BAD_PROFILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "other JSON": (lambda data: b'{"a": 1}', "no profile"),
     "newer": (changed(format_version=3), "format version 3, .* upgrade it"),
     "older": (changed(format_version=1), "older version .1., .*: pse-kd enroll"),
+    "version -1": (changed(format_version=-1), "no profile"),
     "version 0": (changed(format_version=0), "no profile"),
     "version true": (changed(format_version=True), "no profile"),
     "huge": (lambda data: data + b" " * (1 << 20), "more than 1 MB; make one"),

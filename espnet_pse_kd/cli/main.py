@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -90,6 +91,9 @@ def _run(argv: Sequence[str]) -> None:
     words = [_hyphenated(word) for word in argv]
     if broken := next((word for word in words if "\0" in word), None):
         raise UserError(f"{broken!r}: holds a NUL, which no path has; correct it")
+    if bare := next((w for w in words if re.fullmatch(r"-.*=--", w)), None):
+        # Some releases of argparse make an empty list of it.
+        raise UserError(f"{bare}: an option without a value; give one")
     with named_files():
         args = parse(words)
         args.run(args)

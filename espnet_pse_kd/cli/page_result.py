@@ -1,8 +1,11 @@
-"""What the page of ``pse-kd serve`` makes of a voice and a recording; no Gradio."""
+"""What the page of ``pse-kd serve`` makes of a voice and recordings; no Gradio."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +16,12 @@ from espnet_pse_kd.cli.voice import enroll, read_clip
 from espnet_pse_kd.cli.worker import Options, Worker
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.enrolment_quality import measure, shortcomings
-from espnet_pse_kd.runtime.meter import ABSENT_SHARE
+from espnet_pse_kd.runtime.meter import ABSENT_SHARE, Presence
+from espnet_pse_kd.runtime.profile import Profile
+from espnet_pse_kd.sound import ffmpeg
+from espnet_pse_kd.sound.formats import LIBSNDFILE_SUFFIXES, SUFFIXES, Format
 from espnet_pse_kd.sound.reading import open_sound, read_mono
-from espnet_pse_kd.sound.writing import result_suffix
+from espnet_pse_kd.sound.writing import result_suffix, write_sound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,66 +31,212 @@ if TYPE_CHECKING:
 
 LONGEST = 600.0
 """Seconds of a recording; for longer ones there is the command line."""
+MOST = 20
+"""Clips of the voice, and recordings, of one go."""
+PROFILE = ".profile"
+"""Suffix of a file that holds an enrolled voice."""
 
 
-class Result(NamedTuple):
+class Item(NamedTuple):
+    """One recording and its result.
+
+    Attributes:
+        name: of the recording, as the person knows it.
+        source: path of the recording.
+        result: path of the enhanced recording.
+        before: path of a copy of the recording that a browser plays.
+        after: path of such a copy of the result.
+        seconds: its length.
+        heard: when the enrolled voice speaks, None if it is not known.
+    """
+
+    name: str
+    source: str
+    result: str
+    before: str
+    after: str
+    seconds: float
+    heard: Presence | None
+
+
+class Outcome(NamedTuple):
     """What the page shows.
 
     Attributes:
         text: what was found, in Markdown.
-        before: path of the recording.
-        after: path of the enhanced recording.
-        picture: spectrograms and the enrolled voice's trace.
+        items: the recordings that could be enhanced.
+        profile: path of the voice's profile.
     """
 
     text: str
-    before: str
-    after: str
-    picture: Figure
+    items: list[Item]
+    profile: str
+
+
+def accepted_suffixes() -> list[str]:
+    """Endings of files that can be read on this machine."""
+    return sorted(SUFFIXES if ffmpeg.available() else LIBSNDFILE_SUFFIXES)
 
 
 def enhance(
     enhancer: PersonalizedEnhancer,
-    voice: str | None,
-    recording: str | None,
+    voices: Sequence[str],
+    recordings: Sequence[str],
     limit: float | None,
     look_ahead: bool,
     folder: Path,
-) -> Result:
-    """Do what the page offers.
+) -> Outcome:
+    """Do what the page offers; a bad recording does not keep the others.
 
     Args:
         enhancer: the model.
-        voice: path of the enrolment.
-        recording: path of the recording.
+        voices: paths of clips of the voice, or of one profile.
+        recordings: paths of the recordings.
         limit: attenuation limit in dB, None for none.
-        look_ahead: let the personal VAD hear the recording first.
+        look_ahead: let the personal VAD hear the recordings first.
         folder: where to write.
 
     Raises:
-        UserError: one of the two is missing, unfit or too long.
+        UserError: a voice or recordings are missing, the voice is unfit, or no
+            recording could be enhanced. Its paths are without folders.
     """
-    voice, recording = _given(voice, recording)
-    clip = read_clip(Path(voice))
-    profile = enroll(enhancer, [clip])
-    source = Path(recording)
-    after = folder / f"{source.stem}_enhanced{result_suffix(source.suffix)}"
-    vad = _personal_vad(enhancer)
-    options = Options(
-        limit, report=bool(vad), force=True, look_ahead=look_ahead and bool(vad)
+    _check_given(voices, recordings)
+    with _messages([*voices, *recordings]) as remarks:
+        profile, lines = _profile(enhancer, voices)
+        vad = _personal_vad(enhancer)
+        options = Options(
+            limit, report=bool(vad), force=True, look_ahead=look_ahead and bool(vad)
+        )
+        worker = Worker(enhancer, profile, options)
+        items, errors = [], []
+        for number, path in enumerate(recordings):
+            own = folder / str(number)
+            own.mkdir(parents=True)
+            try:
+                items.append(_enhanced(worker, Path(path), own))
+            except UserError as error:
+                errors.append(_without_folders(str(error), recordings))
+    if not items:
+        raise UserError("; ".join(errors))
+    saved = folder / f"voice{PROFILE}"
+    profile.save(saved)
+    lines += [f"⚠️ {text}" for text in (*remarks, *errors)]
+    lines += [line for item in items for line in _heard_lines(item)]
+    return Outcome("\n\n".join(lines), items, str(saved))
+
+
+def picture(item: Item, begin: float = 0.0, end: float = math.inf) -> Figure:
+    """Spectrograms and the voice's trace.
+
+    Args:
+        item: recording and result.
+        begin: first second that is shown.
+        end: last second that is shown.
+    """
+    end = min(end, item.seconds)
+    begin = min(max(0.0, begin), max(0.0, end - 0.1))
+    before, after = (
+        read_mono(path, SAMPLE_RATE, (begin, end))
+        for path in (item.source, item.result)
     )
-    worker = Worker(enhancer, profile, options)
-    heard = worker.enhance(Job(source, after)).heard
-    lines = [
-        f"**Voice:** {measure(clip.wave)}.",
-        *(f"⚠️ {text}." for text in shortcomings(measure(clip.wave))),
-        *_heard_lines([one.own_share for one in heard]),
-    ]
-    voices = [(one.posterior, vad.hop) for one in heard if vad]
-    picture = before_and_after(
-        read_mono(source, SAMPLE_RATE), read_mono(after, SAMPLE_RATE), *voices
+    voices = []
+    if item.heard is not None:
+        hop = item.heard.hop_seconds
+        first, last = round(begin / hop), round(end / hop)
+        trace = item.heard.posterior[first : last + 1]
+        voices = [(trace, round(hop * SAMPLE_RATE))]
+    return before_and_after(before, after, *voices, begin=begin)
+
+
+def _check_given(voices: Sequence[str], recordings: Sequence[str]) -> None:
+    if not voices:
+        raise UserError("1 · Voice: nothing yet; record or upload a few seconds of it")
+    if not recordings:
+        raise UserError("2 · Recordings: nothing yet; record or upload one")
+    for name, paths in (("1 · Voice", voices), ("2 · Recordings", recordings)):
+        if len(paths) > MOST:
+            raise UserError(f"{name}: {len(paths)} files; give up to {MOST} at once")
+
+
+@contextlib.contextmanager
+def _messages(paths: Sequence[str]) -> Iterator[list[str]]:
+    """What the commands would say on the terminal, without the folders of uploads.
+
+    Only warnings are kept; errors lose the folders as well.
+    """
+    said, kept = io.StringIO(), list[str]()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield kept
+    except UserError as error:
+        raise UserError(_without_folders(str(error), paths)) from None
+    finally:
+        for line in said.getvalue().splitlines():
+            if line.startswith("warning: "):
+                text = _without_folders(line.removeprefix("warning: "), paths)
+                kept.append(f"{text}.")
+
+
+def _without_folders(message: str, paths: Sequence[str]) -> str:
+    """Name uploaded files as the person knows them."""
+    for path in paths:
+        message = message.replace(path, Path(path).name)
+    return message
+
+
+def _profile(
+    enhancer: PersonalizedEnhancer, voices: Sequence[str]
+) -> tuple[Profile, list[str]]:
+    """The voice, and what to say of it."""
+    given = [Path(path) for path in voices]
+    if any(path.suffix == PROFILE for path in given):
+        if len(given) > 1:
+            raise UserError(
+                f"1 · Voice: a profile and {len(given) - 1} other files; give the "
+                "profile alone, or clips of one voice"
+            )
+        profile = Profile.load(given[0])
+        return profile, [f"**Voice:** {given[0].name}, {profile.seconds:.1f} s."]
+    clips = [read_clip(path) for path in given]
+    profile = enroll(enhancer, clips)
+    lines = []
+    for clip in clips:
+        found = measure(clip.wave)
+        lines.append(f"**Voice:** {clip.path.name}: {found}.")
+        if len(clips) == 1:
+            lines += [f"⚠️ {text}." for text in shortcomings(found)]
+    return profile, lines
+
+
+def _enhanced(worker: Worker, source: Path, folder: Path) -> Item:
+    with open_sound(source) as sound:
+        if sound.seconds > LONGEST:
+            raise UserError(
+                f"{source}: {sound.seconds / 60:.0f} minutes; the page takes up to "
+                f"{LONGEST / 60:.0f}, for longer ones use pse-kd enhance"
+            )
+    result = folder / f"{source.stem}_enhanced{result_suffix(source.suffix)}"
+    outcome = worker.enhance(Job(source, result))
+    presence = outcome.heard[0] if outcome.heard else None
+    return Item(
+        source.name,
+        str(source),
+        str(result),
+        _playable(source, folder / "before.flac"),
+        _playable(result, folder / "after.flac"),
+        outcome.seconds,
+        presence,
     )
-    return Result("\n\n".join(lines), str(source), str(after), picture)
+
+
+def _playable(path: Path, copy: Path) -> str:
+    """A copy that every browser plays: FLAC, of one channel if it has many."""
+    with open_sound(path) as sound:
+        rate, channels = sound.format.rate, min(sound.format.channels, 2)
+        with write_sound(copy, Format(rate, channels, "FLAC", "PCM_16")) as append:
+            for block in sound.blocks():
+                append(block[:, :channels].clip(-1, 1))
+    return str(copy)
 
 
 def _personal_vad(enhancer: PersonalizedEnhancer) -> OnnxPersonalVAD | None:
@@ -95,27 +247,12 @@ def _personal_vad(enhancer: PersonalizedEnhancer) -> OnnxPersonalVAD | None:
         return None
 
 
-def _heard_lines(shares: Sequence[float]) -> list[str]:
-    """What to say of the share of time in which the voice speaks, if it is known."""
-    if not shares:
+def _heard_lines(item: Item) -> list[str]:
+    """What to say of the time in which the voice speaks, if it is known."""
+    if item.heard is None:
         return ["⚠️ This model has no personal VAD, so nothing looks ahead."]
-    [share] = shares
-    lines = [f"**Recording:** the voice speaks in {100 * share:.0f} % of the time."]
+    share = item.heard.own_share
+    lines = [f"**{item.name}:** the voice speaks in {100 * share:.0f} % of the time."]
     if share < ABSENT_SHARE:
         lines.append("⚠️ The voice seems absent from the recording.")
     return lines
-
-
-def _given(voice: str | None, recording: str | None) -> tuple[str, str]:
-    """The two files, if both are there and the recording is not too long."""
-    if not voice:
-        raise UserError("1 · Voice: nothing yet; record or upload a few seconds of it")
-    if not recording:
-        raise UserError("2 · Recording: nothing yet; record or upload one")
-    with open_sound(recording) as sound:
-        if sound.seconds > LONGEST:
-            raise UserError(
-                f"2 · Recording: {sound.seconds / 60:.0f} minutes; the page takes up "
-                f"to {LONGEST / 60:.0f}, for longer ones use pse-kd enhance"
-            )
-    return voice, recording

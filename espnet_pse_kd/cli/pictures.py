@@ -26,7 +26,10 @@ def spectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 def before_and_after(
-    before: np.ndarray, after: np.ndarray, *voices: tuple[np.ndarray, int]
+    before: np.ndarray,
+    after: np.ndarray,
+    *voices: tuple[np.ndarray, int],
+    begin: float = 0.0,
 ) -> Figure:
     """Two spectrograms on one scale, and below them where the voice speaks.
 
@@ -35,10 +38,11 @@ def before_and_after(
         after: (N,) at 16 kHz.
         voices: if it is known: probability (T,) that the enrolled voice speaks, and
             samples between the centres of its frames.
+        begin: seconds of the recording before the first sample.
     """
     from matplotlib.figure import Figure
 
-    seconds = len(before) / SAMPLE_RATE
+    end = begin + len(before) / SAMPLE_RATE
     figure = Figure(figsize=(10, 6), layout="constrained")
     heights = (3, 3, *(1.2 for _ in voices))
     rows = figure.subplots(len(heights), sharex=True, height_ratios=heights)
@@ -49,16 +53,16 @@ def before_and_after(
             level,
             origin="lower",
             aspect="auto",
-            extent=(0, seconds, 0, SAMPLE_RATE / 2000),
+            extent=(begin, end, 0, SAMPLE_RATE / 2000),
             vmin=top - _RANGE_DB,
             vmax=top,
             cmap="magma",
         )
         axes.set(title=title, ylabel="kHz")
     for axes, (voice, hop) in zip(rows[2:], voices, strict=True):
-        time = np.arange(len(voice)) * hop / SAMPLE_RATE
+        time = begin + np.arange(len(voice)) * hop / SAMPLE_RATE
         axes.fill_between(time, voice, color="tab:orange", alpha=0.4, linewidth=0)
         axes.plot(time, voice, color="tab:orange", linewidth=1)
         axes.set(title="Enrolled voice speaks (probability)", ylim=(0, 1.02))
-    rows[-1].set(xlabel="seconds", xlim=(0, seconds))
+    rows[-1].set(xlabel="seconds", xlim=(begin, end))
     return figure

@@ -7,24 +7,37 @@ and checkpoints as tensors only.
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.enrolment_vectors import encoder_of_training
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.export.foreign import (
+    LARGEST_MODEL,
+    check_inside,
+    check_options,
+    check_parameters,
+    check_unpacked_size,
+    check_words,
+    read_member,
+)
+from espnet_pse_kd.files import read_limited
 from espnet_pse_kd.nets import NETWORKS
 from espnet_pse_kd.nets.personal_vad import PersonalVAD
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 from espnet_pse_kd.runtime.identity import EncoderIdentity
 from espnet_pse_kd.speaker import OFFLINE_NAMES, identity_of
 from espnet_pse_kd.utils.tensors import load_tensors
+from espnet_pse_kd.utils.yamls import LARGEST as LARGEST_YAML
 from espnet_pse_kd.utils.yamls import parse_yaml
 
 M = TypeVar("M", bound=nn.Module)
@@ -32,7 +45,12 @@ M = TypeVar("M", bound=nn.Module)
 _BEST = "valid.loss.best.pth"
 _EXTRACTOR = "extractor.network."
 _PVAD = "pvad."
-_MAX_MEMBER = 1 << 30  # bytes; a crafted zip may claim to be of any size
+# Of Python's module for zips, and of what unpacks them; an unknown method is a
+# RuntimeError, a name that is no text a ValueError.
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, ValueError, EOFError),
+)
 
 
 @dataclass(frozen=True)
@@ -71,15 +89,17 @@ def load_student(source: str | Path) -> tuple[StreamingNetwork, StudentInfo]:
     source = Path(source)
     config, state = _read_training(source)
     name = config.get("extractor")
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise UserError(
-            f"{source}: extractor {name!r} is no network of this package; give one of "
-            f"{', '.join(NETWORKS)}"
+            f"{source}: extractor {name!r:.60} is no network of this package; give one "
+            f"of {', '.join(NETWORKS)}"
         )
     rate = config.get("sample_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise UserError(f"{source}: trained at {rate} Hz; train it at {SAMPLE_RATE} Hz")
-    conf = dict(config.get("extractor_conf") or {})
+        raise UserError(
+            f"{source}: trained at {rate!s:.60} Hz; train it at {SAMPLE_RATE} Hz"
+        )
+    conf = check_options(source, config.get("extractor_conf") or {})
     info = StudentInfo(
         name=name,
         speaker_encoder=_identity(
@@ -89,9 +109,7 @@ def load_student(source: str | Path) -> tuple[StreamingNetwork, StudentInfo]:
         source=source,
         network_conf=conf,
     )
-    network = _build(source, NETWORKS[name], conf)
-    _fill(network, state, _EXTRACTOR, source)
-    return network, info
+    return _build(source, NETWORKS[name], conf, state, _EXTRACTOR), info
 
 
 def load_pvad(source: str | Path) -> tuple[PersonalVAD, EncoderIdentity | None]:
@@ -105,8 +123,8 @@ def load_pvad(source: str | Path) -> tuple[PersonalVAD, EncoderIdentity | None]:
     config, state = _read_training(source)
     if "pvad" not in config:
         raise UserError(f"{source}: no training of a personal VAD; give another folder")
-    pvad = _build(source, PersonalVAD, config.get("pvad_conf") or {})
-    _fill(pvad, state, _PVAD, source)
+    conf = check_options(source, config.get("pvad_conf") or {})
+    pvad = _build(source, PersonalVAD, conf, state, _PVAD)
     named = encoder_of_training(config)
     return pvad, None if named is None else _identity(*named)
 
@@ -118,61 +136,68 @@ def _identity(name: str, digest: str | None) -> EncoderIdentity:
     return identity_of(name, digest)
 
 
-def _build(source: Path, network_class: type[M], conf: Mapping[str, Any]) -> M:
-    try:
-        return network_class(**conf)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{source}: {network_class.__name__} refuses its configuration ({error}); "
-            "it was trained with another version of espnet_pse_kd"
-        ) from None
-
-
-def _fill(
-    network: nn.Module, state: Mapping[str, Tensor], prefix: str, source: Path
-) -> None:
-    """Load the parameters below ``prefix``; all of them must fit."""
+def _build(
+    source: Path,
+    network_class: type[M],
+    conf: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    prefix: str,
+) -> M:
+    """A network with the parameters below ``prefix``, all of which must fit."""
     own = {
         key.removeprefix(prefix): value
         for key, value in state.items()
         if key.startswith(prefix)
     }
     try:
-        network.load_state_dict(own)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        with torch.device("meta"):
+            planned = network_class(**conf)
+    # With senseless options a network's arithmetic fails in any way.
+    except Exception as error:
         raise UserError(
-            f"{source}: config and model do not belong together ({reason}); "
-            "pack the training again"
+            f"{source}: {network_class.__name__} refuses its configuration "
+            f"({error!s:.200}); it was trained with another version of espnet_pse_kd"
         ) from None
-    network.eval().requires_grad_(False)
+    check_parameters(source, planned, own)
+    network = network_class(**conf)
+    network.load_state_dict(own)
+    return network.eval().requires_grad_(False)
 
 
 def _read_training(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and parameters of a folder or zip."""
     if source.is_dir():
-        return _read_files(source, lambda name: _read_file(source / name))
+        return _read_files(source, lambda name, most: _read_file(source / name, most))
     try:
         with zipfile.ZipFile(source) as archive:
-            _check_members(source, archive)
-            return _read_files(source, lambda name: _read_member(source, archive, name))
+            for name in archive.namelist():
+                check_inside(source, name)
+            return _read_files(
+                source, lambda *words: read_member(source, archive, *words)
+            )
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(
             f"{source}: {error.strerror or error}; give a training's folder or its "
             "zip, one that you may read"
         ) from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except _ZIP_ERRORS as error:
         raise UserError(
-            f"{source}: no readable zip ({error}); copy it again, or give a folder"
+            f"{source}: no readable zip ({error!s:.200}); copy it again, or give a "
+            "folder"
         ) from None
 
 
 def _read_files(
-    source: Path, read: Callable[[str], bytes | None]
+    source: Path, read: Callable[[str, int], bytes | None]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Find and parse the two files; ``read`` returns None where there is none."""
+    """Find and parse the two files.
+
+    ``read`` gets a name and how many bytes it may have; None: there is none.
+    """
     config_name, model_name = "config.yaml", _BEST
-    meta = read("meta.yaml")
+    meta = read("meta.yaml", LARGEST_YAML)
     if meta is not None:
         packed = parse_yaml(meta, f"{source}: meta.yaml")
         try:
@@ -183,47 +208,28 @@ def _read_files(
                 f"{source}: meta.yaml names no train_config and model_file; "
                 "pack the training again"
             ) from None
-        _check_inside(source, config_name)
-        _check_inside(source, model_name)
-    config, model = read(config_name), read(model_name)
+        check_inside(source, config_name)
+        check_inside(source, model_name)
+    config, model = read(config_name, LARGEST_YAML), read(model_name, LARGEST_MODEL)
     for name, content in ((config_name, config), (model_name, model)):
         if content is None:
             raise UserError(
-                f"{source}: holds no {name}; finish the training, or give the folder "
-                "or zip of one"
+                f"{source}: holds no {name:.100}; finish the training, or give the "
+                "folder or zip of one"
             )
-    return (
-        parse_yaml(config or b"", f"{source}: {config_name}"),
-        load_tensors(io.BytesIO(model or b""), f"{source}: {model_name}"),
-    )
+    parsed = parse_yaml(config or b"", f"{source}: {config_name}")
+    check_words(source, parsed)
+    check_unpacked_size(model or b"", f"{source}: {model_name}")
+    return parsed, load_tensors(io.BytesIO(model or b""), f"{source}: {model_name}")
 
 
-def _read_file(path: Path) -> bytes | None:
+def _read_file(path: Path, largest: int) -> bytes | None:
     """What is in a file, None where there is none."""
     try:
-        return path.read_bytes() if path.is_file() else None
+        if not path.is_file():
+            return None
+        return read_limited(path, largest, "give another training")
     except OSError as error:  # to the caller it could be one of the output as well
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); correct its rights"
         ) from None
-
-
-def _read_member(source: Path, archive: zipfile.ZipFile, name: str) -> bytes | None:
-    if name not in archive.namelist():
-        return None
-    if archive.getinfo(name).file_size > _MAX_MEMBER:
-        raise UserError(f"{source}: {name} claims more than 1 GiB; get another zip")
-    return archive.read(name)
-
-
-def _check_members(source: Path, archive: zipfile.ZipFile) -> None:
-    for name in archive.namelist():
-        _check_inside(source, name)
-
-
-def _check_inside(source: Path, name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
-        raise UserError(
-            f"{source}: the path {name!r} leads out of it; do not use this file"
-        )

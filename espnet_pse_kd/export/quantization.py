@@ -41,6 +41,7 @@ def quantize(path_in: str | Path, path_out: str | Path) -> None:
             that export needs are missing.
     """
     file = read_model_file(path_in, "student")
+    file.check("student")
     if file.metadata["precision"] != "fp32":
         raise UserError(
             f"{path_in}: its precision is {file.metadata['precision']} already; give "

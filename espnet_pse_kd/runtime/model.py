@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 
 import numpy as np
 
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.identity import EncoderIdentity
+from espnet_pse_kd.runtime.metadata import initial_fills
 from espnet_pse_kd.runtime.onnxfile import read_model_file
 
+_LARGEST_STATE = 1 << 24  # numbers; the networks here have some thousands
 State = dict[str, np.ndarray]
 """What a network remembers: float32 arrays by the names of the graph's inputs."""
 
@@ -37,11 +40,13 @@ class StreamingModel:
         metadata: everything that the file says of itself.
 
     Raises:
-        UserError: the file cannot be used, see `read_model_file`.
+        UserError: the file cannot be used, see `read_model_file`, or its metadata and
+            graph do not belong together.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         file = read_model_file(path, "student")
+        file.check("student")
         self.path, self.metadata = file.path, file.metadata
         self.sample_rate = int(self.metadata["sample_rate"])
         self.hop = int(self.metadata["hop"])
@@ -51,13 +56,37 @@ class StreamingModel:
         self.name = self.metadata["name"]
         self.version = self.metadata["package_version"]
         self._session = file.session(threads)
-        fills: dict[str, float] = json.loads(self.metadata["initial_state"])
-        self._initial = {
-            given.name: np.full(given.shape, fills[given.name], np.float32)
-            for given in self._session.get_inputs()
-            if given.name in fills
-        }
+        self._initial = self._states(initial_fills(file.path, file.metadata))
         self._outputs = ["output", *(f"new_{name}" for name in self._initial)]
+        self._try_step()
+
+    def _states(self, fills: dict[str, float]) -> State:
+        """The initial state; the graph's inputs are those of ``fills`` and two more."""
+        shapes = {given.name: given.shape for given in self._session.get_inputs()}
+        expected = {"frame": [1, self.hop], "speaker": [1, self.speaker_dim]}
+        others = {name: shapes.get(name) for name in expected}
+        if others != expected or set(shapes) - set(expected) != set(fills):
+            raise UserError(
+                f"{self.path}: the inputs of its graph, {shapes!s:.200}, are not what "
+                "its metadata say; export it again"
+            )
+        sizes = [size for name in fills for size in shapes[name]]
+        whole = all(isinstance(size, int) and size >= 1 for size in sizes)
+        if not whole or sum(math.prod(shapes[n]) for n in fills) > _LARGEST_STATE:
+            raise UserError(
+                f"{self.path}: states of the shapes {[shapes[n] for n in fills]!s:.200}"
+                f", of no fixed size or more than {_LARGEST_STATE}; export it again"
+            )
+        return {n: np.full(shapes[n], fills[n], np.float32) for n in fills}
+
+    def _try_step(self) -> None:
+        """Run one hop of silence, so that a graph which cannot is told at once."""
+        frame = np.zeros(self.hop, np.float32)
+        speaker = np.full(self.speaker_dim, self.speaker_dim**-0.5, np.float32)
+        output, state = self.step(frame, speaker, self._initial)
+        self._session.check("output", output, (self.hop,))
+        for name, value in state.items():
+            self._session.check(name, value, self._initial[name].shape)
 
     def init_state(self) -> State:
         """State before the first sample of a stream."""

@@ -8,16 +8,15 @@ entries to be appended, so that neither sealing nor checking parses the graph.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from espnet_pse_kd.errors import UserError, how_to_install
 from espnet_pse_kd.files import read_limited
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from espnet_pse_kd.runtime.metadata import check_metadata
+from espnet_pse_kd.runtime.session import Session
 
 FORMAT_VERSION = 2
 """Version of the files' inputs, outputs and metadata that this package writes.
@@ -29,6 +28,7 @@ MOST_THREADS = 1024
 """More bring nothing, and onnxruntime takes no number that a C int cannot hold."""
 
 _LARGEST = 1 << 30  # bytes; the networks here have some millions
+_MOST_FIELDS = 10_000  # of one message: a model has some dozens beside its graph
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 _OPSET_IMPORT, _METADATA_PROPS = 8, 14  # fields of onnx.ModelProto
 _CHECKSUM = "sha256"
@@ -50,7 +50,7 @@ class ModelFile:
     metadata: dict[str, str]
     opset: int
 
-    def session(self, threads: int = 1) -> InferenceSession:
+    def session(self, threads: int = 1) -> Session:
         """Open the model in onnxruntime.
 
         Args:
@@ -70,7 +70,7 @@ class ModelFile:
         # A recurrent state that fades out would become denormal, and slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
-            return onnxruntime.InferenceSession(
+            opened = onnxruntime.InferenceSession(
                 self.data, options, providers=["CPUExecutionProvider"]
             )
         # Its exceptions have no common base but Exception.
@@ -78,8 +78,20 @@ class ModelFile:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(
                 f"{self.path}: onnxruntime {onnxruntime.__version__} cannot run opset "
-                f"{self.opset} ({reason}); upgrade it: pip install -U onnxruntime"
+                f"{self.opset} ({reason:.200}); upgrade it: pip install -U onnxruntime"
             ) from None
+        return Session(self.path, opened)
+
+    def check(self, kind: str) -> None:
+        """Check what the file says of itself.
+
+        Args:
+            kind: ``student``, ``speaker_encoder`` or ``pvad``.
+
+        Raises:
+            UserError: an entry is missing, or its value makes no sense.
+        """
+        check_metadata(self.path, self.metadata, kind)
 
 
 def check_threads(threads: int, name: str) -> None:
@@ -93,7 +105,7 @@ def check_threads(threads: int, name: str) -> None:
         UserError: it is not within 1 and `MOST_THREADS`.
     """
     if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
-        raise UserError(f"{name} {threads}; give 1 to {MOST_THREADS}")
+        raise UserError(f"{name} {threads!r:.60}; give 1 to {MOST_THREADS}")
 
 
 def seal(model: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -145,17 +157,18 @@ def read_model_file(path: str | Path, kind: str) -> ModelFile:
     _check_checksum(path, data, metadata.pop(_CHECKSUM, ""))
     if metadata.get("kind") != kind:
         raise UserError(
-            f"{path}: holds a model of kind {metadata.get('kind')!r}; give one of "
+            f"{path}: holds a model of kind {metadata.get('kind')!r:.60}; give one of "
             f"kind {kind!r}"
         )
     return ModelFile(path, data, metadata, opset)
 
 
 def _check_version(path: Path, version: str) -> None:
-    if not version.isdigit() or int(version) > FORMAT_VERSION:
+    known = re.fullmatch(r"[1-9]\d{0,5}", version, re.ASCII)
+    if not known or int(version) > FORMAT_VERSION:
         raise UserError(
-            f"{path}: format version {version or 'missing'}, this package reads up to "
-            f"{FORMAT_VERSION}; upgrade it, {how_to_install()}"
+            f"{path}: format version {version[:60] or 'missing'}, this package reads "
+            f"up to {FORMAT_VERSION}; upgrade it, {how_to_install()}"
         )
     if int(version) < FORMAT_VERSION:
         raise UserError(
@@ -194,8 +207,11 @@ def _text(value: memoryview | int | None) -> str:
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Fields of one message: (number, bytes or integer); ValueError: it is none."""
-    at = 0
+    at = count = 0
     while at < len(data):
+        count += 1
+        if count > _MOST_FIELDS:
+            raise ValueError("too many fields")
         tag, at = _read_varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:

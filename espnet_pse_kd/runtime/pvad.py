@@ -51,6 +51,7 @@ class OnnxPersonalVAD:
         threads: int = 1,
     ) -> None:
         file = read_model_file(path, "pvad")
+        file.check("pvad")
         self.path, self.metadata = file.path, file.metadata
         self.sample_rate = int(self.metadata["sample_rate"])
         self.hop = int(self.metadata["hop"])
@@ -103,7 +104,10 @@ class OnnxPersonalVAD:
         feeds = {"mixture": wave[None], "speaker": np.asarray(vector, np.float32)[None]}
         if self._encoder is not None:
             feeds["windows"] = self._encoder.windows(wave, self._window_hop)[None]
-        return self._session.run(["posterior"], feeds)[0][0]  # [T, 3]
+        [posterior] = self._session.run(["posterior"], feeds)
+        frames = -(-len(wave) // self.hop) + 1
+        self._session.check("posterior", posterior, (1, frames, len(self.classes)))
+        return posterior[0]  # [T, 3]
 
 
 class PosteriorStream:

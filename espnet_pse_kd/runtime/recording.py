@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from espnet_pse_kd.audio import SAMPLE_RATE, check_rate
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.band import FULL
 from espnet_pse_kd.runtime.channels import ChannelStream, Downmix, SharedGain
 from espnet_pse_kd.runtime.meter import Presence, PresenceMeter
@@ -17,6 +18,9 @@ from espnet_pse_kd.runtime.profile import Profile
 from espnet_pse_kd.runtime.pvad import OnnxPersonalVAD
 from espnet_pse_kd.runtime.steering import NORMAL, Steering, Strength, steer
 from espnet_pse_kd.runtime.stream import EnhancerStream, speaker_vector
+
+MOST_CHANNELS = 1024
+"""As many as libsndfile reads."""
 
 
 class RecordingEnhancer:
@@ -42,8 +46,9 @@ class RecordingEnhancer:
         band: of the speech in it, see `runtime.band.measure_band`.
 
     Raises:
-        UserError: the profile is none, or another speaker encoder's, the rate is none
-            that a recording has, or the limit is no number of dB (told by `enhance`).
+        UserError: the profile is none, or another speaker encoder's, the rate or the
+            number of channels is none that a recording has, or the limit is no number
+            of dB (told by `enhance`).
     """
 
     def __init__(
@@ -58,6 +63,9 @@ class RecordingEnhancer:
         band: str = FULL,
     ) -> None:
         check_rate(sample_rate, "rate")
+        whole = isinstance(channels, int) and not isinstance(channels, bool)
+        if not (whole and 1 <= channels <= MOST_CHANNELS):
+            raise UserError(f"channels: {channels!r:.60}; give 1 to {MOST_CHANNELS}")
         speaker_vector(model, profile, band)
         self._model, self._profile, self._band = model, profile, band
         self._rate, self._channels = sample_rate, channels

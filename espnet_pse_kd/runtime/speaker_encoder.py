@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.fbank import log_fbank
 from espnet_pse_kd.runtime.features import HOP, mel_power, raise_level, trim_silence
 from espnet_pse_kd.runtime.framing import (
@@ -24,7 +25,13 @@ from espnet_pse_kd.runtime.onnxfile import read_model_file
 
 
 class FrontEnd(Protocol):
-    """What an encoder's graph is fed with, in batches that bound the memory."""
+    """What an encoder's graph is fed with, in batches that bound the memory.
+
+    Attributes:
+        batch_axis: which axis of an input counts its pieces.
+    """
+
+    batch_axis: int
 
     def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
         """Inputs of the graph for an utterance (N,) without silence."""
@@ -40,6 +47,7 @@ class FrontEnd(Protocol):
 class MelPower:
     """Input ``mel (T, B, 40)`` of GE2E."""
 
+    batch_axis = 1
     _CHUNK = 256
 
     def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
@@ -70,6 +78,7 @@ class MelPower:
 class CenteredFbank:
     """Input ``fbank (B, T, 80)`` of CAM++: log mel energies less their mean."""
 
+    batch_axis = 0
     _CHUNK = 8  # more take longer each: their activations leave the cache
 
     def pieces(self, wave: np.ndarray) -> Iterator[np.ndarray]:
@@ -119,14 +128,14 @@ class OnnxSpeakerEncoder:
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         file = read_model_file(path, "speaker_encoder")
+        file.check("speaker_encoder")
         self.path, self.metadata = file.path, file.metadata
         self.identity = EncoderIdentity(self.metadata["name"], self.metadata["digest"])
         self.dim = int(self.metadata["speaker_dim"])
         self.window_seconds = float(self.metadata["window_seconds"])
         self.sample_rate = int(self.metadata["sample_rate"])
         self._session = file.session(threads)
-        self._input = self._session.get_inputs()[0].name
-        self._front_end = _FRONT_ENDS[self._input]
+        self._input, self._front_end = self._named_front_end()
 
     def embed(self, wave: np.ndarray, name: str = "enrolment") -> np.ndarray:
         """Vector of one utterance.
@@ -167,8 +176,22 @@ class OnnxSpeakerEncoder:
         seconds = window_seconds or self.window_seconds
         return self._run(self._front_end.windows(wave, hop, seconds))
 
+    def _named_front_end(self) -> tuple[str, FrontEnd]:
+        for given in self._session.get_inputs():
+            if given.name in _FRONT_ENDS:
+                return given.name, _FRONT_ENDS[given.name]
+        raise UserError(
+            f"{self.path}: its graph takes none of {', '.join(_FRONT_ENDS)}; export it "
+            "again"
+        )
+
     def _run(self, batches: Iterator[np.ndarray]) -> np.ndarray:
         """Unit vectors (P, D) of all batches."""
-        return np.concatenate(
-            [self._session.run(["vector"], {self._input: x})[0] for x in batches]
-        )
+        return np.concatenate([self._vectors(batch) for batch in batches])
+
+    def _vectors(self, batch: np.ndarray) -> np.ndarray:
+        """The same of as many pieces as one run takes."""
+        [vectors] = self._session.run(["vector"], {self._input: batch})
+        count = batch.shape[self._front_end.batch_axis]
+        self._session.check("vector", vectors, (count, self.dim))
+        return vectors

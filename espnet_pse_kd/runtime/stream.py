@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from espnet_pse_kd.audio import check_rate
+from espnet_pse_kd.audio import check_rate, is_real
 from espnet_pse_kd.errors import UserError
 from espnet_pse_kd.runtime.band import FULL
 from espnet_pse_kd.runtime.features import LOUDEST
@@ -110,9 +110,9 @@ class EnhancerStream:
 
     @attenuation_limit_db.setter
     def attenuation_limit_db(self, limit_db: float | None) -> None:
-        if limit_db is not None and not limit_db >= 0:
+        if limit_db is not None and not (is_real(limit_db) and limit_db >= 0):
             raise UserError(
-                f"attenuation_limit_db: {limit_db}; give 0 or more dB, or None"
+                f"attenuation_limit_db: {limit_db!r:.60}; give 0 or more dB, or None"
             )
         self._limit_db = limit_db
         self._wanted_dry = 0.0 if limit_db is None else 10 ** (-limit_db / 20)
@@ -287,7 +287,8 @@ def speaker_vector(
         raise UserError(
             f"profile: {profile!r:.60}; pass a Profile (Profile.load reads one)"
         )
-    vector = np.asarray(profile, np.float32)
+    kind = profile.dtype.kind
+    vector = np.asarray(profile if kind in "fiu" else np.nan, np.float32)
     if vector.shape != (model.speaker_dim,) or not np.isfinite(vector).all():
         raise UserError(
             f"speaker vector: shape {vector.shape}, or values that are not finite; "

@@ -29,10 +29,11 @@ def load_tensors(file: str | Path | BinaryIO, name: str) -> dict[str, Tensor]:
             f"{name}: damaged, or holds code beside tensors, which is never run; get "
             "the model from its source again, or train again"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    # Of a damaged stream torch's unpickler makes whatever error comes of it.
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{name}: damaged ({reason}); get the model from its source again, or "
+            f"{name}: damaged ({reason:.200}); get the model from its source again, or "
             "train again"
         ) from None
     if not isinstance(state, dict) or not all(
