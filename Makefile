@@ -3,7 +3,8 @@
 # of their own and used there (15 minutes, package index).  make bench: speed, beside other
 # projects'; options in BENCH, e.g. BENCH=--quick.  make findings: docs/findings.md,
 # docs/measured and the numbers of README, FAQ and model card from the kept scores;
-# options in FINDINGS.  make libri2mix LIBRISPEECH=DIR: quality on Libri2Mix; make quality:
+# options in FINDINGS.  make web: the page that enhances in the browser, web/dist/index.html
+# (needs npm); the networks of another folder by MODEL.  make libri2mix LIBRISPEECH=DIR: quality on Libri2Mix; make quality:
 # on another ground; options in QUALITY (docs/quality.md).  make speaker_encoder: the
 # package's ge2e_robust, from what stages 1 and 2 of the recipe have written.  All make the
 # environment if need be.
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 SCRIPTS = $(shell git ls-files '*.sh') .ci/run
 
 .PHONY: test test-dev check package-check bench libri2mix quality findings speaker_encoder \
-	format env clean
+	web format env clean
 
 env:
 	@local/setup_env.sh
@@ -68,6 +69,13 @@ speaker_encoder:
 	@python=$$(local/setup_env.sh) && "$$python" -m espnet_pse_kd.bin.finetune_speaker_encoder \
 	--dump_dir egs2_recipe/dump --output egs2_recipe/exp/speaker_encoder \
 	--onnx espnet_pse_kd/speaker/ge2e_robust.onnx $(ENCODER)
+
+# npm ci where what it has installed is older than what is asked for.
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+web: web/node_modules/.package-lock.json
+	@cd web && npm run --silent check && npm run --silent test && npm run --silent build
 
 format:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \

@@ -148,6 +148,9 @@ setup(
         "score": ["pystoi>=0.4"],
         "serve": ["gradio>=6", "matplotlib>=3.8"],
         "browser": ["playwright>=1.49"],  # tests the page of [serve]
+        # The first whose transports hand on every frame that controls a filter.
+        "pipecat": ["pipecat-ai>=1.13"],
+        "livekit": ["livekit>=1.1"],  # the first with FrameProcessor
         "train": TRAIN,
         "recipe": [
             *TRAIN,

@@ -37,7 +37,8 @@ CAMPP = "campp.onnx"
 WEIGHTS = (".onnx", ".safetensors", ".zip", ".pth")
 REPOSITORY = "https://git.example/us/here"
 _BUILT = (".*cache", ".git", ".venv*", ".uv", ".envs", "*.egg-info", "build", "dist")
-_LEFT = (*_BUILT, "__pycache__", "measured", "data", "dump*", "exp", "exp_*", "runs")
+_RUN = ("__pycache__", "measured", "data", "dump*", "exp", "exp_*", "runs")
+_LEFT = (*_BUILT, *_RUN, "node_modules")
 
 
 class Built(NamedTuple):
@@ -65,8 +66,9 @@ def copy_of_checkout(folder: Path) -> Path:
     """The checkout without what was built or run in it, but with traces of both."""
     top = folder / "top"
     shutil.copytree(ROOT, top, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT))
-    for junk in ("egs2_recipe/exp/x.pth", "egs2_recipe/data/x", "conf/.x.swp"):
-        (top / junk).parent.mkdir(exist_ok=True)
+    junks = ("egs2_recipe/exp/x.pth", "egs2_recipe/data/x", "conf/.x.swp")
+    for junk in (*junks, "web/node_modules/x/x.js", "web/dist/x", "web/build/x"):
+        (top / junk).parent.mkdir(parents=True, exist_ok=True)
         (top / junk).write_text("junk")
     return top
 
@@ -186,8 +188,12 @@ def test_sdist_can_be_tested(built: Built) -> None:
         "egs2_recipe/run.sh",
         "espnet_pse_kd/weights/student.zip",
         "local/setup_env.sh",
+        "web/build.mjs",
+        "web/package-lock.json",
+        "web/src/main.ts",
     }
     junk = ("egs2_recipe/exp", "egs2_recipe/data", "__pycache__", ".swp", ".git/")
+    junk += ("web/node_modules", "web/dist", "web/build/")
     assert not [name for name in built.sdist_names if any(j in name for j in junk)]
 
 

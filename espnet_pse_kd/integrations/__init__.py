@@ -1,0 +1,1 @@
+"""The stream in other programs: one module each, importing what only it needs."""
