@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from espnet_pse_kd.stft import HOP, WINDOW, pad_to_frames
+from espnet_pse_kd.stft import HOP, pad_to_frames
 
 NS, NTSS, TSS = 0, 1, 2
 """Classes of the personal VAD: no speech, non-target speech, target speech."""
@@ -28,7 +28,9 @@ def frame_power(x: Tensor) -> Tensor:
         (..., T) with ``T = ceil(N / 256) + 1``. Samples outside the signal count
         as zero.
     """
-    return pad_to_frames(x).unfold(-1, WINDOW, HOP).square().mean(-1)
+    # A window is two hops: each hop is squared once, not twice.
+    hops = pad_to_frames(x).unflatten(-1, (-1, HOP)).square().mean(-1)  # [..., T + 1]
+    return (hops[..., 1:] + hops[..., :-1]) / 2
 
 
 def activity(x: Tensor, floor_db: float = -25.0, silence_dbfs: float = -70.0) -> Tensor:

@@ -42,6 +42,7 @@ def stft(x: Tensor) -> Tensor:
         complex (..., T, 257) with ``T = ceil(N / 256) + 1``.
     """
     window = _window(x.dtype, x.device)
+    window = window / window.square().sum().sqrt()
     flat = x.reshape(-1, x.shape[-1])
     # Constant padding, unlike reflection, works for signals shorter than a window.
     spectrum = torch.stft(
@@ -51,8 +52,7 @@ def stft(x: Tensor) -> Tensor:
         window=window,
         center=False,
         return_complex=True,
-    )  # [B, F, T]
-    spectrum = spectrum.transpose(-1, -2) / window.square().sum().sqrt()
+    ).transpose(-1, -2)  # [B, T, F]
     return spectrum.reshape(*x.shape[:-1], *spectrum.shape[-2:])
 
 
