@@ -7,45 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from espnet_pse_kd.nets.level import decay_per_frame, follow_peak
+from espnet_pse_kd.nets.scan import LinearScan
 from espnet_pse_kd.nets.streaming import StreamingNetwork
 
 _LEVEL_FLOOR = math.log(1e-10)
 """Lowest log power to which features are normalised: -100 dB."""
-
-
-class LinearScan(Function):
-    """``h(t) = a(t) h(t-1) + b(t)`` along the first axis, with an exact gradient.
-
-    A plain loop of in-place fused multiply-adds: on a CPU faster than a parallel scan,
-    and free of its rounding, so that a streamed pass equals the whole one.
-    """
-
-    @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, first: Tensor) -> Tensor:
-        h = torch.empty_like(b)
-        previous = first
-        # Unbinding at once is cheaper than indexing at every step.
-        for a_t, b_t, h_t in zip(a.unbind(), b.unbind(), h.unbind()):
-            torch.addcmul(b_t, a_t, previous, out=h_t)
-            previous = h_t
-        ctx.save_for_backward(a, h, first)
-        return h
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        a, h, first = ctx.saved_tensors
-        grad_b = torch.empty_like(grad)
-        grad_b[-1] = grad[-1]
-        previous = grad_b[-1]
-        steps = zip(a.unbind()[:0:-1], grad.unbind()[-2::-1], grad_b.unbind()[-2::-1])
-        for a_next, grad_t, out in steps:
-            torch.addcmul(grad_t, a_next, previous, out=out)
-            previous = out
-        grad_a = grad_b * torch.cat([first[None], h[:-1]])
-        return grad_a, grad_b, a[0] * grad_b[0]
 
 
 class MinGRUBlock(nn.Module):
