@@ -24,6 +24,9 @@ from espnet_pse_kd.espnet.divergence import LossWatch, check_finite
 from espnet_pse_kd.espnet.examples import FixedSamples, is_due, write_examples
 from espnet_pse_kd.optim import MuonAdamW
 
+_COURSE = ("max_steps", "warmup_steps", "hold_steps", "decay_steps", "decay_factor")
+"""State of ESPnet's ``tristagelr`` that its options decide, not its steps."""
+
 Criterion = Sequence[str]
 """(phase, key, mode), an entry of ESPnet's ``best_model_criterion``."""
 
@@ -140,8 +143,11 @@ def mend(folder: Path, criteria: Sequence[Criterion]) -> None:
 def fork(trunk: Path, folder: Path) -> None:
     """Let ``folder`` continue from another training's checkpoint, unless it has begun.
 
-    Parameters, optimizer, schedulers and the epoch count are the trunk's. Its scores
-    are left out: the best epoch is to be one of this training.
+    Parameters, optimizer, the schedulers' steps and the epoch count are the trunk's.
+    Its scores are left out: the best epoch is to be one of this training. So is the
+    length of its schedule: a trunk that was planned for longer, its learning rate
+    still held, can be brought to an end by a fork, and one that has ended go on from a
+    checkpoint that was kept.
 
     Raises:
         UserError: the trunk's checkpoint is missing or damaged.
@@ -154,6 +160,9 @@ def fork(trunk: Path, folder: Path) -> None:
             f"--fork_checkpoint {trunk}: no complete checkpoint; train the trunk first"
         )
     states["reporter"]["stats"] = {}
+    for scheduler in states["schedulers"]:
+        for key in _COURSE:
+            (scheduler or {}).pop(key, None)
     folder.mkdir(parents=True, exist_ok=True)
     _save(folder / "checkpoint.pth", states)
 
