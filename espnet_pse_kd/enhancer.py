@@ -204,6 +204,7 @@ class PersonalizedEnhancer:
             )
         if not isinstance(look_ahead, bool | np.bool_):
             raise UserError(f"look_ahead: {look_ahead!r:.60}; give True or False")
+        check_rate(rate, "rate")
         blocks = [_mono(wave, "wave")[:, None]]
         recording = self.recording(
             profile,

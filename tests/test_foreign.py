@@ -24,8 +24,8 @@ from espnet_pse_kd.export import foreign, load_student
 from espnet_pse_kd.nets.mingru import MinGRUNet
 from espnet_pse_kd.pretrained import find_model
 from espnet_pse_kd.runtime.default_model import (
+    ENCODERS,
     PERSONAL_VAD,
-    SPEAKER_ENCODER,
     STUDENT,
     WEIGHTS,
 )
@@ -38,16 +38,16 @@ from espnet_pse_kd.utils import yamls
 from espnet_pse_kd.utils.yamls import parse_yaml
 
 _MARK = b"\x0a\x08producer\x12"  # the first entry of the metadata, after its two sizes
-FILES: Mapping[str, tuple[str, Callable[[Path], object]]] = {
-    "student": (STUDENT, StreamingModel),
-    "pvad": (PERSONAL_VAD, OnnxPersonalVAD),
-    "speaker_encoder": (SPEAKER_ENCODER, OnnxSpeakerEncoder),
+FILES: Mapping[str, tuple[Path, Callable[[Path], object]]] = {
+    "student": (WEIGHTS / STUDENT, StreamingModel),
+    "pvad": (WEIGHTS / PERSONAL_VAD, OnnxPersonalVAD),
+    "speaker_encoder": (ENCODERS["ge2e_robust"], OnnxSpeakerEncoder),
 }
 
 
 def resealed(path: Path, kind: str, **changes: str | None) -> Path:
     """A model of the package whose metadata are changed, or removed where None."""
-    source = WEIGHTS / FILES[kind][0]
+    source = FILES[kind][0]
     metadata = {**read_model_file(source, kind).metadata, **changes}
     data = source.read_bytes()
     kept = {key: value for key, value in metadata.items() if value is not None}
@@ -110,8 +110,8 @@ def test_classes_of_a_personal_vad(classes: str, tmp_path: Path) -> None:
 def test_a_wrong_hop_of_a_personal_vad(tmp_path: Path) -> None:
     """It shows in the number of frames."""
     path = resealed(tmp_path / "a.onnx", "pvad", hop="161")
-    encoder = OnnxSpeakerEncoder(WEIGHTS / SPEAKER_ENCODER)
-    vad = OnnxPersonalVAD(path, encoder)
+    encoder = OnnxSpeakerEncoder(ENCODERS["ge2e_robust"])
+    vad = OnnxPersonalVAD(path, [encoder])
     vector = np.full(encoder.dim, encoder.dim**-0.5, np.float32)
     with pytest.raises(UserError, match="posterior has the shape"):
         vad.posteriors(np.zeros(32000, np.float32), vector)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from espnet_pse_kd.runtime.default_model import (
+    ENCODERS,
     PERSONAL_VAD,
-    SPEAKER_ENCODER,
     STUDENT,
     WEIGHTS,
 )
@@ -30,7 +30,7 @@ _FLIPS = 60
 
 def cases() -> Iterator[Case]:
     """All of this module."""
-    for kind, name in FILES.items():
+    for kind, path in FILES.items():
         metadata = _metadata(kind)
         for key in metadata:
             yield _case(kind, f"without {key}", {**metadata, key: None})
@@ -38,15 +38,15 @@ def cases() -> Iterator[Case]:
                 yield _case(
                     kind, f"{key} is {value:.20} ({number})", {**metadata, key: value}
                 )
-        size = (WEIGHTS / name).stat().st_size
+        size = path.stat().st_size
         random = np.random.default_rng(0)
         for at in random.integers(0, size // 3, _FLIPS):
             yield _case(kind, f"byte {at} of the graph", metadata, int(at))
         for at in random.integers(0, 3000, _FLIPS):
             yield _case(kind, f"byte {at} of the beginning", metadata, int(at))
         yield Case("model", f"{kind}: many fields", functools.partial(_many, kind))
-    for path in ("fifo.wav", "folder.wav", "loop.wav", "none.onnx", "/dev/zero"):
-        yield Case("model", f"the path {path}", functools.partial(_load, path))
+    for name in ("fifo.wav", "folder.wav", "loop.wav", "none.onnx", "/dev/zero"):
+        yield Case("model", f"the path {name}", functools.partial(_load, name))
 
 
 def use_student(path: Path) -> None:
@@ -66,13 +66,16 @@ def use_encoder(path: Path) -> None:
 
 def use_pvad(path: Path) -> None:
     """Load a personal VAD and hear one second."""
-    encoder = OnnxSpeakerEncoder(WEIGHTS / SPEAKER_ENCODER)
-    vad = OnnxPersonalVAD(path, encoder)
+    vad = OnnxPersonalVAD(path, [OnnxSpeakerEncoder(ENCODERS["ge2e_robust"])])
     vector = np.full(vad.speaker_dim, vad.speaker_dim**-0.5, np.float32)
     vad.posteriors(np.zeros(16000, np.float32), vector)
 
 
-FILES = {"student": STUDENT, "pvad": PERSONAL_VAD, "speaker_encoder": SPEAKER_ENCODER}
+FILES = {
+    "student": WEIGHTS / STUDENT,
+    "pvad": WEIGHTS / PERSONAL_VAD,
+    "speaker_encoder": ENCODERS["ge2e_robust"],
+}
 USES: dict[str, Callable[[Path], None]] = {
     "student": use_student,
     "pvad": use_pvad,
@@ -82,13 +85,13 @@ USES: dict[str, Callable[[Path], None]] = {
 
 @functools.cache
 def _metadata(kind: str) -> dict[str, str | None]:
-    return dict(read_model_file(WEIGHTS / FILES[kind], kind).metadata)
+    return dict(read_model_file(FILES[kind], kind).metadata)
 
 
 @functools.cache
 def graph(kind: str) -> bytes:
     """A model of the package without its metadata."""
-    data = (WEIGHTS / FILES[kind]).read_bytes()
+    data = FILES[kind].read_bytes()
     return data[: data.index(_MARK) - 2]
 
 

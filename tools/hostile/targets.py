@@ -80,8 +80,7 @@ def _stored(data: bytes, name: str) -> Path:
 
 
 def _metadata_text(kind: str) -> bytes:
-    path = models.WEIGHTS / models.FILES[kind]
-    metadata = read_model_file(path, kind).metadata
+    metadata = read_model_file(models.FILES[kind], kind).metadata
     return "\n".join(f"{key}={value}" for key, value in metadata.items()).encode()
 
 
