@@ -13,6 +13,7 @@ from weights_fixture import voice, weights
 
 from espnet_pse_kd import Profile
 from espnet_pse_kd.audio import SAMPLE_RATE
+from espnet_pse_kd.runtime.default_model import ENCODERS
 
 __all__ = ["me", "weights"]  # fixtures
 
@@ -141,6 +142,7 @@ def test_enroll_says_where_it_cannot_compare(
     weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("espnet_pse_kd.enhancer.CAMPP", tmp_path / "none.onnx")
+    monkeypatch.delitem(ENCODERS, "campp")
     source = tmp_path / "a.wav"
     soundfile.write(source, voice(9.0), SAMPLE_RATE)
     assert pse_kd("enroll", source, "-o", tmp_path / "p", model=weights) == 0

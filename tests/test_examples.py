@@ -137,7 +137,9 @@ def test_trainer_writes_once_where_it_is_wanted(
     ResumableTrainer.validate_one_epoch(
         model=torch.nn.Linear(1, 1),
         iterator=[batch],
-        reporter=types.SimpleNamespace(get_epoch=lambda: epoch),
+        reporter=types.SimpleNamespace(
+            get_epoch=lambda: epoch, register=lambda stats, weight=None: None
+        ),
         options=types.SimpleNamespace(
             use_tensorboard=use_tensorboard, max_epoch=9, output_dir=tmp_path
         ),

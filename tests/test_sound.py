@@ -63,7 +63,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven seconds in stereo at 48 kHz."""
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     wave = np.repeat(voice(7.0), 3)
-    noise = 0.01 * np.random.default_rng(0).standard_normal((len(wave), 2))
+    noise = 0.003 * np.random.default_rng(0).standard_normal((len(wave), 2))
     soundfile.write(path, wave[:, None] * [1.0, 0.7] + noise, 48000)
     return path
 
