@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from espnet_pse_kd.cli.main import COMMANDS, get_parser, main
+from espnet_pse_kd.cli.main import COMMANDS, get_parsers, main, parse
 from espnet_pse_kd.errors import UserError
 from tools.hostile.ground import Case, Ground
 
@@ -68,12 +68,9 @@ def cases() -> Iterator[Case]:
 
 def _options(command: str) -> list[argparse.Action]:
     """Options of a subcommand; argparse has no public way to list them."""
-    subparsers = get_parser(command)._subparsers
-    assert subparsers is not None
-    choices = subparsers._group_actions[0].choices
-    assert isinstance(choices, dict)
-    actions: list[argparse.Action] = choices[command]._actions
-    return [action for action in actions if action.option_strings]
+    own = get_parsers(command).own
+    assert own is not None
+    return [action for action in own._actions if action.option_strings]
 
 
 def _case(words: Sequence[str], run: bool = True) -> Case:
@@ -85,7 +82,7 @@ def _case(words: Sequence[str], run: bool = True) -> Case:
 def _parse(words: list[str], ground: Ground) -> None:
     """Parse a command line that would open devices, or take long."""
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        get_parser(words[0]).parse_args(words)
+        parse(words)
 
 
 def _run(words: list[str], ground: Ground) -> None:
