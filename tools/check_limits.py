@@ -21,11 +21,7 @@ CODE = (PACKAGE, "tools", "benchmarks", "docs")
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 MEDIAN_LINES = 11
-KNOWN = {
-    "espnet_pse_kd/espnet/enh_model.py: forward",
-    "espnet_pse_kd/report/scoring.py: score_all",
-    "tools/make_weights.py: card",
-}
+KNOWN: set[str] = set()
 """Excess that awaits its turn. An entry that nothing needs any more is a fault."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,36 @@ def facts(student: Path) -> dict[str, Any]:
     }
 
 
+def network_scores(scores: Path, training: Mapping[str, Any]) -> list[str]:
+    """Tables of the network alone, a heading and a table for every scenario.
+
+    Raises:
+        UserError: the student has no scores in a scenario.
+    """
+    from espnet_pse_kd.files import read_csv
+    from espnet_pse_kd.report.columns import SCENARIOS
+    from espnet_pse_kd.report.overview import card_table
+    from espnet_pse_kd.report.scores import Scores
+
+    every, system = Scores(read_csv(scores)), str(training["system"])
+    lines: list[str] = []
+    for scenario, meaning in SCENARIOS.items():
+        chosen = every.select(scenario=scenario, seed=str(training["seed"]))
+        row = chosen.select(system=system)
+        if not row.rows:
+            raise UserError(
+                f"{scores}: no scores of {training['system']!r} in {scenario}; "
+                "run stages 6 and 7"
+            )
+        title = f"{scenario.upper()}: {meaning}"
+        systems = {
+            "noisy": every.select(scenario=scenario, system="noisy"),
+            system: row,
+        }
+        lines += card_table(title, scenario, systems).markdown()
+    return lines
+
+
 def card(student: Path, results: Path, data: str, note: str = "") -> str:
     """Text of ``model_card.md``; a ``note`` is below the scores.
 
@@ -97,17 +128,12 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
     Raises:
         UserError: there is no table, or no scores of the student in ``exp/``.
     """
-    from espnet_pse_kd.files import read_csv
-    from espnet_pse_kd.report.columns import SCENARIOS
-    from espnet_pse_kd.report.overview import card_table
-    from espnet_pse_kd.report.scores import Scores
     from tools.findings_page import wrapped
 
     scores = student.parent / "scores.csv"
     if not results.is_file() or not scores.is_file():
         raise UserError(f"{results}, {scores}: both are needed; run stage 7 first")
     training = facts(student)
-    every = Scores(read_csv(scores))
     command = next(
         (line for line in results.read_text().splitlines() if "command" in line), ""
     )
@@ -135,22 +161,10 @@ def card(student: Path, results: Path, data: str, note: str = "") -> str:
         "Unseen speakers, noises and rooms; value [95 % interval over speakers].",
         "",
     ]
-    for scenario, meaning in SCENARIOS.items():
-        chosen = every.select(scenario=scenario, seed=str(training["seed"]))
-        row = chosen.select(system=str(training["system"]))
-        if not row.rows:
-            raise UserError(
-                f"{scores}: no scores of {training['system']!r} in {scenario}; "
-                "run stages 6 and 7"
-            )
-        title = f"{scenario.upper()}: {meaning}"
-        noisy = every.select(scenario=scenario, system="noisy")
-        systems = {"noisy": noisy, str(training["system"]): row}
-        lines += card_table(title, scenario, systems).markdown()
+    lines += network_scores(scores, training)
     lines += ["## Scores as a user gets them", "", AS_A_USER, ""]
     lines += ["<!-- scores: card -->", "<!-- scores: end -->", ""]
-    if note:
-        lines += [note, ""]
+    lines += [note, ""] if note else []
     lines += [
         "## Limits",
         "",

@@ -123,8 +123,7 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             loss, statistics, batch size.
 
         Raises:
-            UserError: the gate needs a teacher and the model has none, or it needs
-                interferer images.
+            UserError: the gate needs a teacher or interferer images, and has none.
         """
         lengths = lengths_or_all(speech_mix, speech_mix_lengths)  # [B]
         enroll_lengths = lengths_or_all(enroll_ref1, enroll_ref1_lengths)  # [B]
@@ -133,31 +132,15 @@ class ESPnetPSEModel(ESPnetExtractionModel):
             estimates, features, masked, others = self.forward_enhance(
                 speech_mix, lengths, [enroll_ref1], [enroll_lengths]
             )
-        inside = torch.arange(speech_mix.shape[1], device=lengths.device)
-        inside = inside < lengths[:, None]  # [B, N]
         # Autocast may have left half precision, in which a compressed spectrum fails.
-        estimate = estimates[0].to(speech_ref1).masked_fill(~inside, 0.0)  # [B, N]
-        monitors = {
-            "si_sdri": si_sdr_improvement(speech_ref1, estimate, speech_mix),
-        }
+        estimate = _ended(estimates[0].to(speech_ref1), lengths)  # [B, N]
+        monitors = {"si_sdri": si_sdr_improvement(speech_ref1, estimate, speech_mix)}
         signals = LossSignals(speech_ref1, estimate, speech_mix, lengths)
         weights = None
         if self.training and self.gate.mode != "none":
-            if interf_ref1 is None:
-                raise UserError(
-                    f"interf_ref1: missing; gate_conf mode {self.gate.mode!r} asks "
-                    "where the interferer speaks, give interf1.scp under this name"
-                )
-            speaker = None
-            if self.gate.needs_teacher:
-                speaker = self._vector(enroll_ref1, enroll_lengths)  # [B, D]
-            gating = self.frame_weights(
-                speech_mix,
-                signals.active,
-                interf_ref1,
-                lengths,
-                speaker,
-                window_vectors,
+            heard = (enroll_ref1, enroll_lengths)
+            gating = self._gating(
+                speech_mix, signals, interf_ref1, heard, window_vectors
             )
             weights = gating.weights.to(speech_mix)  # [B, T]
             monitors |= _gate_stats(gating, lengths)
@@ -173,6 +156,30 @@ class ESPnetPSEModel(ESPnetExtractionModel):
         )
         stats.update(force_gatherable(monitors, loss.device))
         return loss, stats, batch
+
+    def _gating(
+        self,
+        mixture: Tensor,
+        signals: LossSignals,
+        interferer: Tensor | None,
+        enrolment: tuple[Tensor, Tensor],
+        window_vectors: Tensor | None,
+    ) -> GateOutput:
+        """`frame_weights` of a batch; enrolments are vectors or waves, and lengths."""
+        if interferer is None:
+            raise UserError(
+                f"interf_ref1: missing; gate_conf mode {self.gate.mode!r} asks where "
+                "the interferer speaks, give interf1.scp under this name"
+            )
+        speaker = self._vector(*enrolment) if self.gate.needs_teacher else None
+        return self.frame_weights(
+            mixture,
+            signals.active,
+            interferer,
+            signals.lengths,
+            speaker,  # [B, D]
+            window_vectors,
+        )
 
     @torch.no_grad()
     def frame_weights(
@@ -235,6 +242,12 @@ def _cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies in bfloat16; elsewhere it would be emulated."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _ended(signals: Tensor, lengths: Tensor) -> Tensor:
+    """Signals (B, N) that are silent from their lengths (B,) on."""
+    inside = torch.arange(signals.shape[1], device=lengths.device) < lengths[:, None]
+    return signals.masked_fill(~inside, 0.0)
 
 
 def _gate_stats(gating: GateOutput, lengths: Tensor) -> dict[str, Tensor]:

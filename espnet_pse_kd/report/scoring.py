@@ -262,9 +262,8 @@ def score_all(
 
     DNSMOS, DistillMOS and, where ``asr.csv`` (see `report.asr_scoring`) lies beside a
     ``scores.csv``, word errors join the rows; those of other audio than the present
-    are left out, with a warning. How alike the voices are joins them as
-    well: it is a fact of the speakers, not of an output, so that it needs no scoring.
-    Dry blends get no MOS.
+    are left out, with a warning. How alike the voices are joins them as well: a fact
+    of the speakers, which needs no scoring. Dry blends get no MOS.
 
     Args:
         systems: the rows.
@@ -283,55 +282,74 @@ def score_all(
             of ``dnsmos_seeds``.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    trained = [s for s in systems if not s.is_reference and not s.dry]
-    names = named_systems(trained, dnsmos_methods, "--dnsmos_methods")
+    rated = _rated(systems, dnsmos_methods, dnsmos_seeds)
     if dnsmos_trials:
         quality.check()
         distillmos.check()
-    for seed in dnsmos_seeds:
-        if all(system.seed != seed for system in trained):
-            raise UserError(f"--dnsmos_seeds: no system of seed {seed}")
     rows: list[dict[str, str]] = []
     stale: list[Path] = []
     for system in systems:
-        rated = system.is_reference or (
-            not system.dry
-            and (system.name in names or not dnsmos_methods)
-            and (system.seed in dnsmos_seeds or not dnsmos_seeds)
-        )
+        asked = MOS if system in rated and dnsmos_trials else ()
         for test_set in test_sets:
-            folder = system.scores(test_set)
             outputs = system.outputs(test_set) / "spk1.scp"
             if not system.is_reference and not outputs.is_file():
                 continue
             score_set(system, test_set, dumpdir, nj, share)
-            asked = MOS if rated and dnsmos_trials else ()
             for name in asked:
                 score_mos(name, system, test_set, dumpdir, dnsmos_trials, nj, share)
-            if not share.is_whole:
-                continue
-            own = read_csv(folder / "scores.csv")
-            for row in own:  # a second configuration in the folder renames the first's
-                row["system"] = system.name
-            add_similarity(own, vectors_file(dumpdir, test_set))
-            subset = dnsmos_subset([row["uid"] for row in own], dnsmos_trials)
-            for name in asked:
-                own = _join(own, folder / f"{name}.csv", subset)
-            words = folder / WORDS
-            if words.is_file() and not words_fit(system, test_set, dumpdir):
-                stale.append(words)
-            else:
-                own = _join(own, words)
-            rows += own
+            if share.is_whole:
+                rows += _gathered(system, test_set, dumpdir, asked, dnsmos_trials)
+                words = system.scores(test_set) / WORDS
+                if words.is_file() and not words_fit(system, test_set, dumpdir):
+                    stale.append(words)
     if not share.is_whole:
         return
     write_csv(output, rows)
     if stale:
-        print(
-            f"warning: {stale[0]} ({len(stale)} in all): word errors of other audio "
-            "are left out; run python -m espnet_pse_kd.bin.asr_score",
-            file=sys.stderr,
-        )
+        _warn_of(stale)
+
+
+def _warn_of(stale: Sequence[Path]) -> None:
+    print(
+        f"warning: {stale[0]} ({len(stale)} in all): word errors of other audio are "
+        "left out; run python -m espnet_pse_kd.bin.asr_score",
+        file=sys.stderr,
+    )
+
+
+def _rated(
+    systems: Sequence[System], methods: Sequence[str], seeds: Sequence[int]
+) -> list[System]:
+    """Rows that get a MOS: the reference rows, and trained ones that are asked for."""
+    trained = [s for s in systems if not s.is_reference and not s.dry]
+    names = named_systems(trained, methods, "--dnsmos_methods")
+    for seed in seeds:
+        if all(system.seed != seed for system in trained):
+            raise UserError(f"--dnsmos_seeds: no system of seed {seed}")
+    asked = [
+        system
+        for system in trained
+        if (system.name in names or not methods) and (system.seed in seeds or not seeds)
+    ]
+    return [system for system in systems if system.is_reference or system in asked]
+
+
+def _gathered(
+    system: System, test_set: str, dumpdir: Path, mos: Sequence[str], trials: int
+) -> list[dict[str, str]]:
+    """Scores of a row on a set, joined by MOS, words and likeness of the voices."""
+    folder = system.scores(test_set)
+    own = read_csv(folder / "scores.csv")
+    for row in own:  # a second configuration in the folder renames the first's
+        row["system"] = system.name
+    add_similarity(own, vectors_file(dumpdir, test_set))
+    subset = dnsmos_subset([row["uid"] for row in own], trials)
+    for name in mos:
+        own = _join(own, folder / f"{name}.csv", subset)
+    words = folder / WORDS
+    if words.is_file() and words_fit(system, test_set, dumpdir):
+        own = _join(own, words)
+    return own
 
 
 def _join(
