@@ -1,7 +1,8 @@
 // One page that holds everything: `node build.mjs`, or `make web` at the top.
 //
-// MODEL=FOLDER takes the networks of another export (student.onnx and
-// speaker_encoder.onnx); --tests bundles the tests for node instead.
+// MODEL=FOLDER takes the network of another export, student.onnx; its speaker encoder is
+// speaker_encoder.onnx beside it, or the package's of that name, as in
+// espnet_pse_kd/pretrained.py. --tests bundles the tests for node instead.
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -13,7 +14,8 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const MODEL = resolve(process.env.MODEL || join(HERE, "../espnet_pse_kd/weights"));
+const PACKAGE = join(HERE, "../espnet_pse_kd");
+const MODEL = resolve(process.env.MODEL || join(PACKAGE, "weights"));
 const RUNTIME = join(HERE, "node_modules/onnxruntime-web");
 const PAGE = join(HERE, "dist/index.html");
 const TESTS = join(HERE, "build");
@@ -56,10 +58,22 @@ function asset(name, path) {
   return `<script type="application/octet-stream" id="asset-${name}">${packed}</script>`;
 }
 
-function network(file) {
-  const path = join(MODEL, file);
-  if (existsSync(path)) return path;
-  throw new Error(`${path}: no such file; MODEL names a folder that pse-kd export wrote`);
+/** Paths of student and speaker encoder, which belong together. */
+async function networks() {
+  const script = await bundle(join(HERE, "src/modelfile.ts"), { format: "esm" });
+  const models = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+  const student = join(MODEL, "student.onnx");
+  if (!existsSync(student)) {
+    throw new Error(`${student}: no such file; MODEL names a folder that pse-kd export wrote`);
+  }
+  const needed = models.encoderOfStudent(models.readMetadata(readFileSync(student), "student"));
+  const beside = join(MODEL, "speaker_encoder.onnx");
+  const encoder = existsSync(beside) ? beside : join(PACKAGE, "speaker", `${needed.name}.onnx`);
+  if (!existsSync(encoder)) {
+    throw new Error(`${encoder}: no such file; put the speaker encoder of ${student} at ${beside}`);
+  }
+  models.checkPair(needed, models.encoderItself(models.readMetadata(readFileSync(encoder), "speaker_encoder")));
+  return { student, encoder };
 }
 
 /** The licence of the runtime, which the page contains. */
@@ -70,6 +84,7 @@ function notices() {
 
 async function buildPage() {
   const source = join(HERE, "src");
+  const { student, encoder } = await networks();
   const script = await bundle(join(source, "main.ts"));
   const digest = createHash("sha256").update(script).digest("base64");
   const parts = {
@@ -87,8 +102,8 @@ async function buildPage() {
     style: readFileSync(join(source, "style.css"), "utf8"),
     assets: [
       asset("wasm", join(RUNTIME, "dist/ort-wasm-simd-threaded.wasm")),
-      asset("student", network("student.onnx")),
-      asset("encoder", network("speaker_encoder.onnx")),
+      asset("student", student),
+      asset("encoder", encoder),
     ].join("\n"),
     script,
     notices: notices(),

@@ -152,10 +152,17 @@ def _connect(shown: Shown) -> None:
         api_name=False,
         show_progress="hidden",
     )
-    for slider in (shown.zoom, shown.position):
-        slider.release(
-            _drawn, view, shown.picture, api_name=False, show_progress="hidden"
-        )
+    # A key or a typed number fires no release, the reset button no input.
+    sliders = (shown.zoom, shown.position)
+    gr.on(
+        [event for slider in sliders for event in (slider.input, slider.release)],
+        _drawn,
+        view,
+        shown.picture,
+        api_name=False,
+        show_progress="hidden",
+        trigger_mode="always_last",  # a slider that moves asks faster than is drawn
+    )
 
 
 def _given(label: str, name: str, suffixes: list[str]) -> tuple[gr.File, gr.Audio]:

@@ -10,9 +10,9 @@ import { UserError } from "./errors";
 import { LONGEST_TAKE } from "./live";
 import { Microphone, type Report } from "./microphone";
 import { Player } from "./player";
-import { type Profile, newProfile, readProfile, writeProfile } from "./profile";
+import { type Profile, newProfile, readProfile, vectorOf, writeProfile } from "./profile";
 import type { ModelInfo } from "./protocol";
-import { ENOUGH_SPEECH, measure } from "./quality";
+import { ENOUGH_SPEECH, speechSeconds } from "./quality";
 import { Resampler } from "./resampler";
 import { joined } from "./stream";
 
@@ -26,7 +26,7 @@ const input = (id: string) => byId<HTMLInputElement>(id);
 
 /** Everything that the page knows. */
 class Page {
-  private profile: Profile | null = null;
+  private voice: { profile: Profile; vector: Float32Array } | null = null;
   // A worklet is a module, which a page that is opened as a file cannot load from a blob.
   private readonly worklet = `data:text/javascript;charset=utf-8,${encodeURIComponent(workletCode)}`;
   private readonly player: Player;
@@ -67,7 +67,7 @@ class Page {
 
   private enable(on: boolean): void {
     for (const control of document.querySelectorAll<HTMLInputElement>("[data-needs]")) {
-      control.disabled = !on || (control.dataset.needs === "voice" && !this.profile);
+      control.disabled = !on || (control.dataset.needs === "voice" && !this.voice);
     }
   }
 
@@ -75,9 +75,9 @@ class Page {
 
   private async readVoice(file: File): Promise<string> {
     if (/\.(profile|json)$/i.test(file.name)) {
-      const { speakerEncoder, speakerDim } = this.model;
-      this.keepVoice(readProfile(await file.text(), speakerEncoder, speakerDim));
-      return `Voice of ${file.name}: made from ${this.profile!.seconds.toFixed(1)} s of speech.`;
+      const profile = readProfile(await file.text());
+      this.keepVoice(profile, vectorOf(profile, this.model.speakerEncoder, this.model.speakerDim));
+      return `Voice of ${file.name}: made from ${profile.seconds.toFixed(1)} s of speech.`;
     }
     const wave = await decode(file, this.model.sampleRate);
     if (wave.length > LONGEST_ENROLMENT * this.model.sampleRate) {
@@ -106,7 +106,7 @@ class Page {
     };
     const microphone = await Microphone.open(this.worklet, begin, (report) => {
       meter("voice-meter", report.peaks[0]);
-      speech = measure(wave).speech;
+      speech = speechSeconds(wave);
       say("voice-status", `Speak as you do in a call: ${speech.toFixed(1)} of ${ENOUGH_SPEECH} s of speech.`);
     });
     microphone.onended = () => stop.click();
@@ -119,14 +119,14 @@ class Page {
 
   private async enroll(wave: Float32Array): Promise<string> {
     const { vector, recording, notes } = await this.client.ask("enroll", { wave });
-    this.keepVoice(newProfile(vector, this.model.speakerEncoder, recording));
+    this.keepVoice(newProfile(vector, this.model.speakerEncoder, recording), vector);
     const { speech, level, snr } = recording;
     const worth = `${speech.toFixed(1)} s of speech, level ${level.toFixed(0)} dBFS, SNR about ${snr.toFixed(0)} dB.`;
     return ["Voice enrolled:", worth, ...notes.map((note) => `Better: ${note}.`)].join(" ");
   }
 
-  private keepVoice(profile: Profile): void {
-    this.profile = profile;
+  private keepVoice(profile: Profile, vector: Float32Array): void {
+    this.voice = { profile, vector };
     this.player.hide();
     for (const status of ["recording-status", "live-status"]) say(status, "");
     show("voice-save", true);
@@ -135,7 +135,7 @@ class Page {
 
   private saveVoice(): void {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([writeProfile(this.profile!)], { type: "application/json" }));
+    link.href = URL.createObjectURL(new Blob([writeProfile(this.voice!.profile)], { type: "application/json" }));
     link.download = "voice.profile";
     link.click();
     URL.revokeObjectURL(link.href);
@@ -152,7 +152,7 @@ class Page {
     show("recording-running", true);
     button("recording-stop").onclick = () => void this.client.ask("cancel", null);
     say("recording-status", `Enhancing ${file.name} …`);
-    const settings = { vector: this.profile!.vector, limitDb: this.limitDb };
+    const settings = { vector: this.voice!.vector, limitDb: this.limitDb };
     const result = await this.client
       .ask("enhance", { wave, ...settings }, [], (done) => (bar.value = done))
       .finally(() => show("recording-running", false));
@@ -170,7 +170,7 @@ class Page {
     const [stop, monitor] = [button("live-stop"), input("monitor")];
     const channel = new MessageChannel();
     let rate = 0;
-    const settings = { vector: this.profile!.vector, limitDb: this.limitDb };
+    const settings = { vector: this.voice!.vector, limitDb: this.limitDb };
     const begin = (found: number) => {
       rate = found;
       void this.client.ask("live", { port: channel.port2, rate, ...settings }, [channel.port2]);

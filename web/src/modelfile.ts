@@ -6,7 +6,7 @@
 import { UserError } from "./errors";
 
 const PRODUCER = "espnet_pse_kd";
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const METADATA_PROPS = 14; // field of onnx.ModelProto
 const [VARINT, FIXED64, BYTES, FIXED32] = [0, 1, 2, 5]; // wire types
 
@@ -17,7 +17,7 @@ type Field = [number: number, content: Uint8Array | null];
  *
  * @param data bytes of the file.
  * @param kind "student" or "speaker_encoder".
- * @throws UserError: it is truncated, of another kind, or of a newer version.
+ * @throws UserError: it is truncated, of another kind, or of another version.
  */
 export function readMetadata(data: Uint8Array, kind: string): Map<string, string> {
   const metadata = new Map<string, string>();
@@ -30,14 +30,52 @@ export function readMetadata(data: Uint8Array, kind: string): Map<string, string
   if (metadata.get("producer") !== PRODUCER) {
     throw new UserError(`${kind}: no model of ${PRODUCER}; write it with pse-kd export`);
   }
-  if (!(Number(metadata.get("format_version")) <= FORMAT_VERSION)) {
-    const found = metadata.get("format_version");
-    throw new UserError(`${kind}: format version ${found}, this page reads ${FORMAT_VERSION}; build it anew`);
+  const version = metadata.get("format_version");
+  if (Number(version) !== FORMAT_VERSION) {
+    throw new UserError(
+      `${kind}: format version ${version}, the page reads ${FORMAT_VERSION}; export the model again, and build anew`,
+    );
   }
   if (metadata.get("kind") !== kind) {
     throw new UserError(`${kind}: the file holds a model of kind ${metadata.get("kind")}`);
   }
   return metadata;
+}
+
+/** Which speaker encoder made a vector: a name alone may get other weights. */
+export interface EncoderIdentity {
+  name: string;
+  /** Of its weights. */
+  digest: string;
+}
+
+/** Whether vectors of one are vectors of the other. */
+export const sameEncoder = (one: EncoderIdentity, other: EncoderIdentity): boolean =>
+  one.name === other.name && one.digest === other.digest;
+
+/** An encoder as error messages name it. */
+export const encoderText = ({ name, digest }: EncoderIdentity): string => `${name} (${digest.slice(0, 8)})`;
+
+/** The encoder whose vectors a student was trained on. */
+export function encoderOfStudent(metadata: Map<string, string>): EncoderIdentity {
+  return { name: required(metadata, "speaker_encoder"), digest: required(metadata, "speaker_digest") };
+}
+
+/** What a speaker encoder is itself. */
+export function encoderItself(metadata: Map<string, string>): EncoderIdentity {
+  return { name: required(metadata, "name"), digest: required(metadata, "digest") };
+}
+
+/**
+ * Refuse a speaker encoder that makes other vectors than a student was trained on.
+ *
+ * @throws UserError: name or weights differ.
+ */
+export function checkPair(needed: EncoderIdentity, found: EncoderIdentity): void {
+  if (sameEncoder(needed, found)) return;
+  throw new UserError(
+    `speaker encoder ${encoderText(found)}, the model needs ${encoderText(needed)}; build the page from one export`,
+  );
 }
 
 /** An entry that every model has. */

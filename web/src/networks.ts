@@ -4,7 +4,7 @@ import * as ort from "onnxruntime-web/wasm";
 
 import { UserError } from "./errors";
 import { BANDS, PARTIAL_FRAMES, enrolmentPieces } from "./features";
-import { readMetadata, required } from "./modelfile";
+import { type EncoderIdentity, encoderItself, encoderOfStudent, readMetadata, required } from "./modelfile";
 
 /** What a network remembers: tensors by the names of the graph's inputs. */
 export type State = Record<string, ort.Tensor>;
@@ -21,7 +21,7 @@ export class StreamingModel {
   readonly sampleRate: number;
   readonly hop: number;
   readonly latency: number;
-  readonly speakerEncoder: string;
+  readonly speakerEncoder: EncoderIdentity;
   readonly speakerDim: number;
 
   private constructor(
@@ -33,7 +33,7 @@ export class StreamingModel {
     this.sampleRate = number("sample_rate");
     this.hop = number("hop");
     this.latency = number("latency");
-    this.speakerEncoder = required(metadata, "speaker_encoder");
+    this.speakerEncoder = encoderOfStudent(metadata);
     this.speakerDim = number("speaker_dim");
     this.fills = JSON.parse(required(metadata, "initial_state"));
   }
@@ -74,19 +74,24 @@ export class StreamingModel {
 
 /** The network that makes the vector of a voice; see `runtime/speaker_encoder.py`. */
 export class SpeakerEncoder {
-  readonly name: string;
-
   private constructor(
     private readonly session: ort.InferenceSession,
-    metadata: Map<string, string>,
-  ) {
-    this.name = required(metadata, "name");
-  }
+    readonly identity: EncoderIdentity,
+  ) {}
 
-  /** Open an exported speaker encoder. */
+  /**
+   * Open an exported speaker encoder.
+   *
+   * @throws UserError: it hears something else than mel power.
+   */
   static async open(data: Uint8Array): Promise<SpeakerEncoder> {
     const metadata = readMetadata(data, "speaker_encoder");
-    return new SpeakerEncoder(await ort.InferenceSession.create(data), metadata);
+    const session = await ort.InferenceSession.create(data);
+    const identity = encoderItself(metadata);
+    if (!session.inputNames.includes("mel")) {
+      throw new UserError(`speaker encoder ${identity.name}: the page has mel power only; use pse-kd enhance`);
+    }
+    return new SpeakerEncoder(session, identity);
   }
 
   /** The unit vector of a voice from (N,) samples at 16 kHz. */
@@ -99,14 +104,5 @@ export class SpeakerEncoder {
     vectors.forEach((value, index) => (sum[index % dim] += value));
     const norm = Math.hypot(...sum);
     return Float32Array.from(sum, (value) => value / norm);
-  }
-}
-
-/** Refuse two networks that do not belong together. */
-export function checkPair(model: StreamingModel, encoder: SpeakerEncoder): void {
-  if (model.speakerEncoder !== encoder.name) {
-    throw new UserError(
-      `speaker encoder ${encoder.name}, the model needs ${model.speakerEncoder}; build the page from one export`,
-    );
   }
 }

@@ -1,5 +1,6 @@
 /** What page and worker say to each other. */
 
+import type { EncoderIdentity } from "./modelfile";
 import type { Recording } from "./quality";
 
 /** What the page shows of the networks. */
@@ -9,7 +10,7 @@ export interface ModelInfo {
   /** Samples by which the output of the network lags. */
   latency: number;
   hop: number;
-  speakerEncoder: string;
+  speakerEncoder: EncoderIdentity;
   speakerDim: number;
 }
 

@@ -2,7 +2,8 @@
 
 import { UserError } from "./errors";
 import { LiveStream } from "./live";
-import { SpeakerEncoder, StreamingModel, checkPair, prepareRuntime } from "./networks";
+import { checkPair } from "./modelfile";
+import { SpeakerEncoder, StreamingModel, prepareRuntime } from "./networks";
 import type { Request, RequestName, Requests } from "./protocol";
 import { measure, refuseUnfit, shortcomings } from "./quality";
 import { EnhancerStream } from "./stream";
@@ -29,7 +30,7 @@ const handlers: Handlers = {
     prepareRuntime(wasm);
     const model = await StreamingModel.open(student);
     const encoder = await SpeakerEncoder.open(data);
-    checkPair(model, encoder);
+    checkPair(model.speakerEncoder, encoder.identity);
     networks = { model, encoder };
     await warmUp(model);
     const { name, sampleRate, latency, hop, speakerEncoder, speakerDim } = model;

@@ -11,7 +11,7 @@ import { EnhancerStream } from "../src/stream";
 interface Arguments {
   name: string;
   wave: number[];
-  /** Folder of the networks. */
+  /** File of the network. */
   model: string;
   vector: number[];
   limit: number | null;
@@ -32,13 +32,13 @@ const functions: Record<string, (given: Arguments) => unknown> = {
 
   async embed({ wave, model }) {
     loadRuntime();
-    const encoder = await SpeakerEncoder.open(read(`${model}/speaker_encoder.onnx`));
+    const encoder = await SpeakerEncoder.open(read(model));
     return encoder.embed(Float32Array.from(wave));
   },
 
   async stream({ wave, model, vector, limit, chunk }) {
     loadRuntime();
-    const network = await StreamingModel.open(read(`${model}/student.onnx`));
+    const network = await StreamingModel.open(read(model));
     const stream = new EnhancerStream(network, Float32Array.from(vector), limit ?? Infinity);
     const output: number[] = [];
     for (let at = 0; at < wave.length; at += chunk) {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { UserError } from "../src/errors";
 import { readMetadata } from "../src/modelfile";
-import { newProfile, readProfile, writeProfile } from "../src/profile";
+import { newProfile, readProfile, vectorOf, writeProfile } from "../src/profile";
 import { PlayQueue } from "../src/queue";
 import { Resampler } from "../src/resampler";
 import { wavFile } from "../src/wav";
@@ -95,22 +95,47 @@ test("a WAV file has its header, and every sample as it is", async () => {
 });
 
 const VECTOR = Float32Array.of(0.6, 0.8);
-const RECORDING = { seconds: 9, speech: 8.004, level: -23.46, snr: 30.04, clipped: 0 };
+const RECORDING = { seconds: 9, speech: 8.004, level: -23.46, snr: 30.04, clipped: 0, variation: 5 };
+const ENCODER = { name: "ge2e", digest: "0123456789abcdef" };
 
 test("a profile is read as it was written", () => {
-  const profile = newProfile(VECTOR, "ge2e", RECORDING);
-  assert.deepEqual(readProfile(writeProfile(profile), "ge2e", 2), profile);
+  const profile = newProfile(VECTOR, ENCODER, RECORDING);
+  assert.deepEqual(readProfile(writeProfile(profile)), profile);
+  assert.deepEqual(vectorOf(profile, ENCODER, 2), VECTOR);
+});
+
+test("of several vectors, that of the model's encoder and the full band is taken", () => {
+  const others = [
+    { encoder: { ...ENCODER, digest: "other" }, band: "full", vector: Float32Array.of(1, 0) },
+    { encoder: ENCODER, band: "telephone", vector: Float32Array.of(0, 1) },
+  ];
+  const one = newProfile(VECTOR, ENCODER, RECORDING);
+  const profile = readProfile(writeProfile({ ...one, vectors: [...others, ...one.vectors] }));
+  assert.deepEqual(vectorOf(profile, ENCODER, 2), VECTOR);
+  const narrow = readProfile(writeProfile({ ...one, vectors: others }));
+  assert.deepEqual(vectorOf(narrow, ENCODER, 2), Float32Array.of(0, 1));
 });
 
 test("profiles that do not fit are refused", () => {
-  const text = writeProfile(newProfile(VECTOR, "ge2e", RECORDING));
-  const damaged = text.replace(/"vector": "[^"]*"/, '"vector": "AAAA"');
-  assert.throws(() => readProfile(text, "other", 2), /made with the speaker encoder ge2e/);
-  assert.throws(() => readProfile(text, "ge2e", 3), /damaged/);
-  assert.throws(() => readProfile(damaged, "ge2e", 2), /damaged/);
-  assert.throws(() => readProfile(text.replace('version": 1', 'version": 2'), "ge2e", 2), /newer/);
+  const profile = newProfile(VECTOR, ENCODER, RECORDING);
+  const text = writeProfile(profile);
+  assert.throws(() => vectorOf(profile, { ...ENCODER, name: "other" }, 2), /made with the speaker encoder ge2e/);
+  assert.throws(() => vectorOf(profile, { ...ENCODER, digest: "other" }, 2), /needs ge2e \(other\)/);
+  assert.throws(() => vectorOf(profile, ENCODER, 3), /damaged/);
+  for (const [good, bad] of [
+    [/"vector": "[^"]*"/, '"vector": "AAAA"'],
+    [/"band": "full",\n *"vector"/, '"band": "wide", "vector"'],
+    [/"digest": "[^"]*"/, '"digest": 1'],
+    [/"snr_db": 30/, '"snr_db": null'],
+    [/"vectors": \[[^\]]*\]/, '"vectors": []'],
+  ] as const) {
+    assert.match(text, good);
+    assert.throws(() => readProfile(text.replace(good, bad)), /damaged/);
+  }
+  assert.throws(() => readProfile(text.replace('version": 2', 'version": 3')), /newer/);
+  assert.throws(() => readProfile(text.replace('version": 2', 'version": 1')), /older version/);
   for (const none of ["", "null", "[]", "{", "1"]) {
-    assert.throws(() => readProfile(none, "ge2e", 2), UserError);
+    assert.throws(() => readProfile(none), UserError);
   }
 });
 
@@ -128,11 +153,14 @@ function modelFile(metadata: Record<string, string>): Uint8Array {
 }
 
 test("metadata of a model is read, and what does not fit refused", () => {
-  const metadata = { producer: "espnet_pse_kd", format_version: "1", kind: "student", hop: "160" };
+  const metadata = { producer: "espnet_pse_kd", format_version: "2", kind: "student", hop: "160" };
   const data = modelFile(metadata);
   assert.equal(readMetadata(data, "student").get("hop"), "160");
   assert.throws(() => readMetadata(data, "speaker_encoder"), /kind student/);
   assert.throws(() => readMetadata(data.subarray(0, -1), "student"), /truncated/);
-  assert.throws(() => readMetadata(modelFile({ ...metadata, format_version: "2" }), "student"), /version 2/);
+  for (const version of ["1", "3"]) {
+    const other = modelFile({ ...metadata, format_version: version });
+    assert.throws(() => readMetadata(other, "student"), new RegExp(`version ${version}`));
+  }
   assert.throws(() => readMetadata(modelFile({ ...metadata, producer: "x" }), "student"), /no model of/);
 });
