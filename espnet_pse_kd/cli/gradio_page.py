@@ -275,20 +275,23 @@ def _all(files: Sequence[str] | None, microphone: str | None) -> list[str]:
 
 
 def _chosen(
-    items: Sequence[Item], number: int, zoom: float, position: float
+    items: Sequence[Item], number: int, zoom: float | None, position: float | None
 ) -> tuple[str, Figure | None]:
     return _players(items[number]), _drawn(items, number, zoom, position)
 
 
 def _drawn(
-    items: Sequence[Item], number: int | None, zoom: float, position: float
+    items: Sequence[Item],
+    number: int | None,
+    zoom: float | None,
+    position: float | None,
 ) -> Figure | None:
-    """The picture of the part that the sliders choose."""
+    """The picture of the part that the sliders choose; a field may be empty."""
     if not items:
         return None
     item = items[number or 0]
-    length = item.seconds / max(zoom, 1)
-    begin = (item.seconds - length) * position / 100
+    length = item.seconds / max(zoom or 1, 1)
+    begin = (item.seconds - length) * (position or 0) / 100
     return picture(item, begin, begin + length)
 
 
