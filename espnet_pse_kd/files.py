@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
@@ -89,12 +90,17 @@ def write_target(path: str | Path) -> Path:
     """The file that ``path`` leads to through links, which need not exist.
 
     Raises:
-        UserError: it is a folder, a device or a pipe, which are never replaced.
+        UserError: it is a folder, a device or a pipe, which are never replaced, or a
+            link that leads to itself.
     """
     path = Path(path)
     try:
         kind = os.stat(path).st_mode
-    except OSError:  # nothing yet; if it cannot be made, writing tells why
+    except OSError as error:  # nothing yet; if it cannot be made, writing tells why
+        if error.errno == errno.ELOOP:
+            raise UserError(
+                f"{path}: a link that leads to itself; name a file to write"
+            ) from None
         kind = stat.S_IFREG
     if stat.S_ISDIR(kind):
         raise UserError(f"{path}: a folder; name a file to write")

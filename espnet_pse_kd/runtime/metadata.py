@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from espnet_pse_kd.audio import SAMPLE_RATE
 from espnet_pse_kd.errors import UserError
+from espnet_pse_kd.runtime.fbank import HOP
 
 CLASSES = "ns ntss tss"
 """The classes of a personal VAD, in the only order that there is."""
@@ -28,16 +29,20 @@ class Whole(NamedTuple):
     Attributes:
         least: smallest value.
         most: largest value.
+        step: the value is a multiple of this.
     """
 
     least: int
     most: int
+    step: int = 1
 
     def fault(self, text: str) -> str:
         """What is wrong with the text; empty if nothing is."""
         digits = re.fullmatch(r"\d{1,12}", text, re.ASCII)
         if digits and self.least <= int(text) <= self.most:
-            return ""
+            if int(text) % self.step == 0:
+                return ""
+            return f"give a multiple of {self.step}"
         if self.least == self.most:
             return f"give {self.least}"
         return f"give {self.least} to {self.most}"
@@ -104,7 +109,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "pvad": {
         **_ANY,
         "hop": Whole(1, SAMPLE_RATE),
-        "window_hop": Whole(1, 10 * SAMPLE_RATE),
+        "window_hop": Whole(HOP, 10 * SAMPLE_RATE, step=HOP),
         "speaker_encoder": Text(),
         "speaker_digest": Text(),
         "classes": Text(only=CLASSES),

@@ -188,8 +188,12 @@ class Profile:
             return cls(**_checked(fields))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        except _DAMAGES as error:
             raise UserError(f"{path}: damaged profile ({error}); {_AGAIN}") from None
+
+
+# OverflowError: a whole number of JSON that is too long to be a float
+_DAMAGES = (KeyError, TypeError, ValueError, OverflowError, binascii.Error)
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:

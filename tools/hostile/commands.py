@@ -124,7 +124,8 @@ def _judge(words: list[str], status: int, said: str, new: list[Path]) -> None:
         raise UserError(last)
     for path in new:
         assert path.stat().st_size, f"{path}: empty"
-        if words[0] == "enhance" and path.suffix == ".wav":
+        report = f"--json={path.name}" in words
+        if words[0] == "enhance" and path.suffix == ".wav" and not report:
             with open(path, "rb") as file:  # its name need not be text
                 frames = soundfile.info(file).frames
             assert frames in (8000, 16000, 160_000), path

@@ -82,7 +82,7 @@ def _with_atheris(name: str, seconds: int, corpus: Path) -> None:
         target = _target(name)
         run = _refusing(target.use)
         for number, seed in enumerate(target.seeds()):
-            (folder / f"seed{number}").write_bytes(seed[: target.longest])
+            (folder / f"seed{number}").write_bytes(seed)
             run(seed)
     words = [f"-max_total_time={seconds}", f"-max_len={target.longest}", "-timeout=20"]
     words += [f"-artifact_prefix={folder}-", "-rss_limit_mb=4096", "-verbosity=0"]

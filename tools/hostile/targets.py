@@ -93,12 +93,12 @@ def _zips() -> list[bytes]:
 
 TARGETS = {
     "sound": Target(_sound, lambda: [*map(sounds.sound, sounds.CONTAINERS)], 20_000),
-    "profile": Target(_profile, lambda: [profiles.good()], 5_000),
+    "profile": Target(_profile, lambda: [profiles.good()], 20_000),
     "metadata": Target(
         _model, lambda: [_metadata_text(kind) for kind in models.FILES], 3_000
     ),
     "model": Target(_raw_model, lambda: [models.graph("student")[-300:]], 3_000),
-    "zip": Target(_zip, _zips, 40_000),
+    "zip": Target(_zip, _zips, 120_000),
     "yaml": Target(
         _yaml,
         lambda: [f"a: {value}".encode()[:2000] for value in yamls.VALUES],
