@@ -33,7 +33,7 @@ from espnet_pse_kd.simulation.dataset import simulate
 from espnet_pse_kd.simulation.enrolment import admissible, plan_clips, render_clip
 from espnet_pse_kd.simulation.noises import cut_noise, shaped_noise
 from espnet_pse_kd.simulation.options import SimulationOptions
-from espnet_pse_kd.simulation.render import render
+from espnet_pse_kd.simulation.render import _read, render
 from espnet_pse_kd.simulation.rooms import LEAD, simulate_room, write_rooms
 from espnet_pse_kd.simulation.sets import check_disk, set_sizes
 from espnet_pse_kd.simulation.simulator import Simulator
@@ -689,6 +689,26 @@ def test_silent_stretch_is_an_error(data: Path, tmp_path: Path) -> None:
         Simulator(inventory, OPTIONS, 5, "test").sample("test_ts2", 0)
     with pytest.raises(UserError, match="zero.wav: silent over a whole"):
         render_clip(inventory, next(iter(clips.values()))[0], OPTIONS, 5)
+
+
+def test_a_stretch_in_digital_silence_gives_way_to_the_loudest(
+    data: Path, tmp_path: Path
+) -> None:
+    base: Inventory = load_inventory(data / "test")
+    utt = next(iter(base.wavs))
+    wave = np.zeros(base.samples[utt], np.float32)
+    wave[9000:12000] = 0.1
+    write_audio(tmp_path / "coded.wav", wave)
+    inventory = replace(
+        base,
+        wavs={**dict(base.wavs.items()), utt: str(tmp_path / "coded.wav")},
+        starts={**dict(base.starts.items()), utt: 0},
+    )
+    found = _read(inventory, [Piece(utt, 0, 4000)])
+    assert len(found) == 4000 and np.count_nonzero(found > 0.09) > 2000
+    within = (Piece(utt, 11000, 5000),)  # the other half is the enrolment's
+    found = _read(inventory, [Piece(utt, 13000, 2000)], within)
+    assert len(found) == 2000 and 800 < np.count_nonzero(found > 0.01) <= 1000
 
 
 # Variations of training samples

@@ -13,6 +13,7 @@ from espnet_pse_kd.simulation.noises import noise_part
 from espnet_pse_kd.simulation.split import (
     Inventory,
     Piece,
+    Source,
     read_pieces,
     read_response,
 )
@@ -57,20 +58,51 @@ def _response(path: str, channel: int) -> np.ndarray:
     return response[:, channel]
 
 
-def _read(inventory: Inventory, pieces: list[Piece]) -> np.ndarray:
+def _read(
+    inventory: Inventory, pieces: list[Piece], whole: tuple[Piece, ...] = ()
+) -> np.ndarray:
+    """Speech of ``pieces``; where they are silent, the loudest stretch of ``whole``.
+
+    A recording that was coded once has digital silence in its pauses, into which a
+    short stretch may fall.
+
+    Args:
+        inventory: of the split.
+        pieces: drawn.
+        whole: what they were drawn from, default their first recording.
+
+    Raises:
+        UserError: all of it is silent.
+    """
     speech = read_pieces(inventory, pieces)
-    if not np.abs(speech).max(initial=0.0) > 0:
+    if np.any(speech):
+        return speech
+    utt = pieces[0].utt
+    source = Source("", "", whole or (Piece(utt, 0, inventory.samples[utt]),))
+    frames = min(len(speech), source.samples)
+    power = np.cumsum(np.square(read_pieces(inventory, list(source.pieces))))
+    start = int(np.argmax(power[frames - 1 :] - power[: len(power) - frames + 1]))
+    speech = read_pieces(inventory, source.cut(start, frames))
+    if not np.any(speech):
         raise UserError(
-            f"{inventory.wavs[pieces[0].utt]}: silent over a whole sample; "
+            f"{inventory.wavs[utt]}: silent over a whole sample; "
             "remove the recording from the corpus"
         )
     return speech
 
 
+def _source(inventory: Inventory, trial: Trial) -> tuple[Piece, ...]:
+    """Pieces of the source of a trial's target."""
+    for source in inventory.sources.get(trial.target, ()):
+        if source.sid == trial.source:
+            return source.pieces
+    return ()
+
+
 def _dry_target(
     inventory: Inventory, trial: Trial
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    speech, pauses = _read(inventory, trial.speech), []
+    speech, pauses = _read(inventory, trial.speech, _source(inventory, trial)), []
     if trial.pause:
         cut = mixing.quietest(speech, int(trial.pause_at * len(speech)))
         speech = mixing.insert_pause(speech, cut, trial.pause)
