@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import warnings
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -98,9 +99,12 @@ class PersonalizedEnhancer:
     @cached_property
     def speaker_encoders(self) -> list[OnnxSpeakerEncoder]:
         """The model's encoder, and all of the package."""
-        paths = [path for path in ENCODERS.values() if path.is_file()]
-        every = [self.speaker_encoder, *map(shared_encoder, paths)]
-        return list({encoder.identity: encoder for encoder in every}.values())
+        return list({one.identity: one for one in self._encoders()}.values())
+
+    def _encoders(self) -> Iterator[OnnxSpeakerEncoder]:
+        """The same one by one, each loaded when it is reached; some may be twice."""
+        yield self.speaker_encoder
+        yield from map(shared_encoder, filter(Path.is_file, ENCODERS.values()))
 
     @property
     def voice_judge(self) -> OnnxSpeakerEncoder | None:
@@ -114,7 +118,7 @@ class PersonalizedEnhancer:
         It may hear by another speaker encoder than the one that steers the network.
         """
         path = _existing(self.files.personal_vad)
-        return OnnxPersonalVAD(path, self.speaker_encoders)
+        return OnnxPersonalVAD(path, self._encoders())
 
     def enroll(
         self, wave: np.ndarray, rate: int, sources: tuple[str, ...] = ("enrolment",)

@@ -298,10 +298,9 @@ def score_all(
             for name in asked:
                 score_mos(name, system, test_set, dumpdir, dnsmos_trials, nj, share)
             if share.is_whole:
-                rows += _gathered(system, test_set, dumpdir, asked, dnsmos_trials)
-                words = system.scores(test_set) / WORDS
-                if words.is_file() and not words_fit(system, test_set, dumpdir):
-                    stale.append(words)
+                own, old = _gathered(system, test_set, dumpdir, asked, dnsmos_trials)
+                rows += own
+                stale += old
     if not share.is_whole:
         return
     write_csv(output, rows)
@@ -336,8 +335,8 @@ def _rated(
 
 def _gathered(
     system: System, test_set: str, dumpdir: Path, mos: Sequence[str], trials: int
-) -> list[dict[str, str]]:
-    """Scores of a row on a set, joined by MOS, words and likeness of the voices."""
+) -> tuple[list[dict[str, str]], list[Path]]:
+    """Scores of a row on a set with MOS, words and likeness; words of other audio."""
     folder = system.scores(test_set)
     own = read_csv(folder / "scores.csv")
     for row in own:  # a second configuration in the folder renames the first's
@@ -347,9 +346,9 @@ def _gathered(
     for name in mos:
         own = _join(own, folder / f"{name}.csv", subset)
     words = folder / WORDS
-    if words.is_file() and words_fit(system, test_set, dumpdir):
-        own = _join(own, words)
-    return own
+    if words.is_file() and not words_fit(system, test_set, dumpdir):
+        return own, [words]
+    return _join(own, words), []
 
 
 def _join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class OnnxPersonalVAD:
     Args:
         path: file that `espnet_pse_kd.export.export_pvad` wrote.
         encoders: those that there are. A network that compares windows runs its own
-            among them.
+            among them, and asks for no more once it has it.
         threads: CPU threads of one run.
 
     Attributes:
@@ -47,7 +47,7 @@ class OnnxPersonalVAD:
     def __init__(
         self,
         path: str | Path,
-        encoders: Sequence[OnnxSpeakerEncoder] = (),
+        encoders: Iterable[OnnxSpeakerEncoder] = (),
         threads: int = 1,
     ) -> None:
         file = read_model_file(path, "pvad")
@@ -65,11 +65,13 @@ class OnnxPersonalVAD:
             self._encoder = self._own_among(encoders)
             self._window_hop = int(self.metadata["window_hop"])
 
-    def _own_among(self, encoders: Sequence[OnnxSpeakerEncoder]) -> OnnxSpeakerEncoder:
+    def _own_among(self, encoders: Iterable[OnnxSpeakerEncoder]) -> OnnxSpeakerEncoder:
+        others: list[str] = []
         for encoder in encoders:
             if encoder.identity == self.speaker_encoder:
                 return encoder
-        known = ", ".join(str(encoder.identity) for encoder in encoders) or "none"
+            others.append(str(encoder.identity))
+        known = ", ".join(dict.fromkeys(others)) or "none"
         raise UserError(
             f"{self.path}: this personal VAD needs the speaker encoder "
             f"{self.speaker_encoder}, there are {known}; put one that fits beside the "
