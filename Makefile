@@ -39,6 +39,11 @@ fuzz:
 	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 "$$python" -m tools.hostile.fuzz \
 	--seconds $(SECONDS_EACH) $(FUZZ)
 
+# Hours of sound, for drift, growth and lost blocks: SOAK="live --hours 1 ..." needs PulseAudio.
+.PHONY: soak
+soak:
+	@python=$$(local/setup_env.sh) && OMP_NUM_THREADS=1 "$$python" -m tools.soak $(SOAK)
+
 check:
 	@python=$$(local/setup_env.sh) && bin=$$(dirname "$$python") && \
 	"$$python" tools/check_limits.py && \
