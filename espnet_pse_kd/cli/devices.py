@@ -6,9 +6,10 @@ its place.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -57,15 +58,77 @@ class Pair(NamedTuple):
 
 
 class Running(Protocol):
-    """A running pair.
+    """A running pair."""
 
-    Attributes:
-        latency: seconds that input and output take with their drivers.
-        active: False once it has stopped by itself.
+    @property
+    def latency(self) -> tuple[float, float]:
+        """Seconds that input and output take with their drivers."""
+
+    @property
+    def active(self) -> bool:
+        """False once it has stopped by itself."""
+
+
+_LEAST = 3
+"""Blocks that the output holds at least: its thread also runs the network."""
+
+
+class Bridge:
+    """What lies between the streams of two devices.
+
+    Each device has a stream of its own. One stream for both spins where ALSA leads to
+    a sound server: half a core for nothing. The output's thread works; it takes what
+    the input's has left, in order. Where the input is late there is silence until two
+    blocks are there again, and where the output is late the oldest block goes.
+
+    Args:
+        block: samples per call.
+        callback: see `Callback`.
     """
 
-    latency: tuple[float, float]
-    active: bool
+    READY, MOST = 2, 6  # blocks from which, and up to which, they are handed on
+
+    def __init__(self, block: int, callback: Callback) -> None:
+        self._callback = callback
+        self._blocks: deque[np.ndarray] = deque()
+        self._silence = np.zeros((block, 1), np.float32)
+        self._flows, self._lost = False, False
+        self.streams: list[Any] = []
+
+    def hear(self, given: np.ndarray, frames: int, time: object, status: Any) -> None:
+        """Called by the input's thread with ``given`` (n, 1)."""
+        if status.input_overflow:
+            self._lost = True
+        self._blocks.append(given.copy())
+        if len(self._blocks) > self.MOST:
+            self._blocks.popleft()
+            self._lost = True
+
+    def speak(self, wanted: np.ndarray, frames: int, time: object, status: Any) -> None:
+        """Called by the output's thread, which wants (n, 1)."""
+        if status.output_underflow and self._flows:
+            self._lost = True
+        if not self._flows and len(self._blocks) >= self.READY:
+            self._flows = True
+        if not self._flows or not self._blocks:
+            self._lost |= self._flows
+            self._flows = False
+            wanted[:] = 0
+            return
+        lost, self._lost = self._lost, False
+        self._callback(self._blocks.popleft()[:, 0], wanted[:, 0], lost)
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        """Seconds of the input with the blocks that wait, and of the output."""
+        given, wanted = self.streams
+        waiting = self.READY * len(self._silence) / given.samplerate
+        return given.latency + waiting, wanted.latency
+
+    @property
+    def active(self) -> bool:
+        """False once one of both has stopped by itself."""
+        return all(stream.active for stream in self.streams)
 
 
 class Layer(Protocol):
@@ -192,25 +255,29 @@ class PortAudio:
                     f"{device}: no such device; choose from: pse-kd live --list-devices"
                 )
 
-        def relay(given, wanted, frames, time, status) -> None:
-            dropped = status.input_overflow or status.output_underflow
-            callback(given[:, 0], wanted[:, 0], bool(dropped))
-
-        with self._explained(pair):
-            stream = self._sounddevice.Stream(
-                rate,
-                block,
-                tuple(_routed(pair)),
-                1,
-                "float32",
-                latency="low" if latency is None else latency,
-                callback=relay,
-            )
-            stream.start()
-        try:
-            yield stream
-        finally:
-            stream.close()
+        bridge = Bridge(block, callback)
+        source, sink = _routed(pair)
+        common = {"samplerate": rate, "blocksize": block, "channels": 1}
+        common["dtype"] = "float32"
+        sounddevice = self._sounddevice
+        with ExitStack() as opened:
+            with self._explained(pair):
+                for make, device, call, least in (
+                    (sounddevice.InputStream, source, bridge.hear, "low"),
+                    (
+                        sounddevice.OutputStream,
+                        sink,
+                        bridge.speak,
+                        _LEAST * block / rate,
+                    ),
+                ):
+                    asked = least if latency is None else latency
+                    stream = make(device=device, callback=call, latency=asked, **common)
+                    opened.callback(stream.close)
+                    bridge.streams.append(stream)
+                for stream in bridge.streams:
+                    stream.start()
+            yield bridge
 
     @contextmanager
     def _explained(self, pair: Pair) -> Iterator[None]:
