@@ -257,8 +257,8 @@ class PortAudio:
 
         bridge = Bridge(block, callback)
         source, sink = _routed(pair)
-        common = {"samplerate": rate, "blocksize": block, "channels": 1}
-        common["dtype"] = "float32"
+        common: dict[str, Any] = {"samplerate": rate, "blocksize": block}
+        common |= {"channels": 1, "dtype": "float32"}
         sounddevice = self._sounddevice
         with ExitStack() as opened:
             with self._explained(pair):
