@@ -37,7 +37,7 @@ CAMPP = "campp.onnx"
 WEIGHTS = (".onnx", ".safetensors", ".zip", ".pth")
 REPOSITORY = "https://git.example/us/here"
 _BUILT = (".*cache", ".git", ".venv*", ".uv", ".envs", "*.egg-info", "build", "dist")
-_RUN = ("__pycache__", "measured", "data", "dump*", "exp", "exp_*", "runs")
+_RUN = ("__pycache__", "data", "dump*", "exp", "exp_*", "runs")
 _LEFT = (*_BUILT, *_RUN, "node_modules")
 
 
