@@ -110,6 +110,24 @@ def test_a_group_shares_one_mixture_and_enrolls_different_people(
             assert clips[trial.enroll_clip].source != source
 
 
+def test_the_noise_of_a_vector_is_drawn_for_every_sample(
+    dataset: MixtureDataset,
+) -> None:
+    """The same clip never comes twice with the same noise, a sample always does."""
+    quiet = replace(dataset.conf, vector_noise=0.0)
+    clean = MixtureDataset(quiet, dataset.vectors)
+    noises = [
+        dataset[number][1]["enroll_ref1"] - clean[number][1]["enroll_ref1"]
+        for number in range(6)
+    ]
+    for index, noise in enumerate(noises):
+        assert np.std(noise) == pytest.approx(dataset.conf.vector_noise, rel=0.3)
+        for other in noises[:index]:
+            assert not np.allclose(noise, other, atol=1e-4)
+    again = dataset[3][1]["enroll_ref1"] - clean[3][1]["enroll_ref1"]
+    np.testing.assert_array_equal(again, noises[3])
+
+
 @pytest.mark.parametrize("paired", [0.0, 0.5, 1.0])
 def test_blocks_are_stratified(paired: float) -> None:
     """Every block has the shares of the scenarios, as nearly as its samples can."""
