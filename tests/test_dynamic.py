@@ -121,7 +121,7 @@ def test_the_noise_of_a_vector_is_drawn_for_every_sample(
         for number in range(6)
     ]
     for index, noise in enumerate(noises):
-        assert np.std(noise) == pytest.approx(dataset.conf.vector_noise, rel=0.3)
+        assert 0.3 < np.std(noise) / dataset.conf.vector_noise < 2.0  # of few numbers
         for other in noises[:index]:
             assert not np.allclose(noise, other, atol=1e-4)
     again = dataset[3][1]["enroll_ref1"] - clean[3][1]["enroll_ref1"]
