@@ -23,6 +23,7 @@ from espnet2.tasks.enh import criterion_choices
 from espnet2.tasks.enh_tse import extractor_choices
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.distributed_utils import DistributedOption
+from espnet2.train.trainer import Trainer
 from torch import Tensor, nn
 
 from espnet_pse_kd import losses
@@ -1027,9 +1028,17 @@ def test_criterions_enter_when_their_schedule_says():
 
 
 def test_what_is_saved_is_the_average_and_what_is_trained_goes_on(
-    dump, teacher, tmp_path
+    dump, teacher, tmp_path, monkeypatch
 ):
     """Two epochs at once and one after the other, with averaging, end alike."""
+    averaged, espnets = [], Trainer.train_one_epoch.__func__
+
+    def watched(cls, *args, **kwargs):
+        groups = [g for o in kwargs["optimizers"] for g in o.param_groups]
+        averaged.extend(group["averaged"] for group in groups)
+        return espnets(cls, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "train_one_epoch", classmethod(watched))
     averaging = {"optim": "muon", "optim_conf": {"lr": 2e-3, "average": 0.9}}
     once, twice = tmp_path / "once", tmp_path / "twice"
     PSETask.main(cmd=pse_options(dump, once, max_epoch=2, **averaging))
@@ -1043,6 +1052,7 @@ def test_what_is_saved_is_the_average_and_what_is_trained_goes_on(
     saved = torch.cat([p.flatten() for p in states["model"].values()])
     # While the model holds the average, the optimizer holds the latest parameters.
     assert torch.isin(latest, saved).float().mean() < 0.05
+    assert averaged and not any(averaged)  # every epoch began from the latest
 
 
 def test_foreign_parameters_are_refused(student, teacher):
