@@ -55,6 +55,8 @@ OPTIONS = SimulationOptions(
     ts1=0.25,
     ts2=0.45,
     clip_telephone=0.0,
+    train_clip_snr=(15.0, 30.0),
+    train_clip_room_share=0.8,
     train_sir=(-5.0, 10.0),
     train_snr=(0.0, 15.0),
     paired=0.0,
@@ -942,6 +944,34 @@ def test_rooms_fill_the_gaps_of_clips(data: Path) -> None:
             quiet.append(np.quantile(power, 0.1) / power.mean())
         fuller += quiet[1] > 1.2 * quiet[0]
     assert fuller >= len(clips) - 1
+
+
+def test_training_clips_have_channels_of_their_own(data: Path) -> None:
+    """What is set for training changes no scored clip, and the other way round."""
+    inventory = load_inventory(data / "train")
+    clip = plan_clips(inventory, OPTIONS, 5)[inventory.targets[0]][0]
+    alike = replace(
+        OPTIONS,
+        train_clip_snr=OPTIONS.clip_snr,
+        train_clip_room_share=OPTIONS.clip_room_share,
+    )
+    scored = render_clip(inventory, clip, alike, 5)
+    np.testing.assert_array_equal(render_clip(inventory, clip, alike, 5, True), scored)
+    for change in ({"snr": (-5.0, -5.0)}, {"room_share": 0.0}, {"room_share": 1.0}):
+        for_training = replace(alike, **{f"train_clip_{k}": v for k, v in change.items()})
+        for_scores = replace(alike, **{f"clip_{k}": v for k, v in change.items()})
+        of_training = render_clip(inventory, clip, for_training, 5, True)
+        np.testing.assert_array_equal(
+            render_clip(inventory, clip, for_training, 5), scored
+        )
+        np.testing.assert_array_equal(
+            render_clip(inventory, clip, for_scores, 5, True), scored
+        )
+        np.testing.assert_array_equal(
+            render_clip(inventory, clip, for_scores, 5), of_training
+        )
+    low = replace(alike, train_clip_snr=(-5.0, -5.0))
+    assert not np.array_equal(render_clip(inventory, clip, low, 5, True), scored)
 
 
 def colour(before: np.ndarray, after: np.ndarray) -> float:

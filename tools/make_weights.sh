@@ -22,7 +22,9 @@ recipe() { ./run.sh --corpus librispeech "$@"; }
 robust=(--speaker_encoder ge2e_robust --dumpdir dump_robust --expdir exp_robust
     --pvad_config conf/tuning/train_pvad_st.yaml)
 
-recipe --preset tradeoff "$@" --stage 1 --stop_stage 2
+# An encoder learns to hear through channels from clips that have some.
+recipe --preset tradeoff "$@" --stage 1 --stop_stage 2 \
+    --simulation_opts "--train_clip_snr 15 30 --train_clip_room_share 0.8"
 make -C .. speaker_encoder
 recipe --preset tradeoff "${robust[@]}" "$@" --stage 1 --stop_stage 4
 recipe --preset package --dumpdir dump_package --expdir exp_package "$@" --stage 1 --stop_stage 8

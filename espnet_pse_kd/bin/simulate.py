@@ -59,9 +59,11 @@ HELP = {
     "target": "room response in the target image: full, or early (50 ms)",
     "clips_per_speaker": "enrolment clips per speaker",
     "clip_seconds": "length of an enrolment clip, s",
-    "clip_snr": "speech to noise of an enrolment clip, dB",
+    "clip_snr": "speech to noise of development and test clips, dB",
+    "train_clip_snr": "speech to noise of training clips, dB",
     "clip_level": "level of an enrolment clip, dBFS",
-    "clip_room_share": "share of enrolment clips that are reverberated",
+    "clip_room_share": "share of development and test clips that are reverberated",
+    "train_clip_room_share": "share of training clips that are reverberated",
     "clip_telephone": "share of training clips that come through a telephone",
     "clip_codec": "share of training clips that come through MP3 or Opus",
 }

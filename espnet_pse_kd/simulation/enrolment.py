@@ -124,14 +124,16 @@ def render_clip(
 ) -> np.ndarray:
     """Make the audio of a clip: its channel depends on nothing but clip and seed.
 
-    Training clips may come through a telephone or a codec, see `SimulationOptions`.
+    Training clips have shares and an SNR of their own, and may come through a
+    telephone or a codec, see `SimulationOptions`.
 
     Returns:
         float32 (samples,)
     """
     rng = np.random.default_rng([seed, 32, zlib.crc32(clip.cid.encode())])
     speech = read_pieces(inventory, clip.pieces)
-    in_room = rng.uniform() < options.clip_room_share
+    room_share = options.train_clip_room_share if train else options.clip_room_share
+    in_room = rng.uniform() < room_share
     rooms = inventory.room_ids
     measured = sorted(inventory.measured)
     at, take_measured = rng.uniform(), rng.uniform() < options.measured_share
@@ -150,7 +152,8 @@ def render_clip(
             f"{inventory.wavs[clip.pieces[0].utt]}: silent over a whole clip; "
             "remove the recording from the corpus"
         )
-    snr, level = rng.uniform(*options.clip_snr), rng.uniform(*options.clip_level)
+    snrs = options.train_clip_snr if train else options.clip_snr
+    snr, level = rng.uniform(*snrs), rng.uniform(*options.clip_level)
     gains = mixing.mixing_gains(speech, None, noise, 0.0, snr)
     clip_audio = gains.target * speech + gains.noise * noise
     peak = float(np.abs(clip_audio).max())

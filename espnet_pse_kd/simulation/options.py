@@ -33,6 +33,7 @@ _SHARES = (
     "long_absence",
     "interruptions",
     "clip_room_share",
+    "train_clip_room_share",
     "clip_telephone",
     "clip_codec",
 )
@@ -91,8 +92,10 @@ class SimulationOptions:
         target: ``full`` or ``early`` (50 ms) room response in the target image.
         clips_per_speaker: enrolment clips per speaker, at least 2.
         clip_seconds: length of an enrolment clip.
-        clip_snr: dB of its noise. clip_level: its dBFS.
-        clip_room_share: share of the clips that are reverberated.
+        clip_snr: dB of its noise. clip_level: its dBFS. clip_room_share: share of the
+            clips that are reverberated. All of development and test speakers' clips.
+        train_clip_snr, train_clip_room_share: the same of training clips. A speaker
+            encoder knows few voices again through heavy channels: docs/training.md.
         clip_telephone: share of the training clips that come through a telephone.
         clip_codec: share of the training clips that come through MP3 or Opus.
     """
@@ -145,6 +148,8 @@ class SimulationOptions:
     clip_snr: tuple[float, float] = (15.0, 30.0)
     clip_level: tuple[float, float] = (-35.0, -18.0)
     clip_room_share: float = 0.8
+    train_clip_snr: tuple[float, float] = (25.0, 45.0)
+    train_clip_room_share: float = 0.15
     clip_telephone: float = 0.1
     clip_codec: float = 0.0
 
