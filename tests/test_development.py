@@ -81,6 +81,8 @@ def test_both_trials_of_a_mixture(data: Path, tmp_path: Path) -> None:
     facts = [json.loads(x) for x in (folder / "trials.jsonl").read_text().splitlines()]
     assert len(facts) == len(wavs) == 8
     clips = read_table(tmp_path / "enroll/dev2mix/utt2spk")
+    paths = read_table(tmp_path / "enroll/dev2mix/wav.scp")
+    named = read_table(folder / "enroll_spk1.scp")
     for k, fact in enumerate(facts):
         uid, twin = fact["uid"], facts[k ^ 1]["uid"]
         assert np.array_equal(wavs[uid], wavs[twin])
@@ -88,6 +90,7 @@ def test_both_trials_of_a_mixture(data: Path, tmp_path: Path) -> None:
         assert np.allclose(wavs[uid], own[uid] + other[uid], atol=1e-4)
         assert np.abs(wavs[uid]).max() <= PEAK + 1e-4
         assert clips[fact["enroll_id"]] == fact["target"]
+        assert named[uid] == paths[fact["enroll_id"]]
         levels = [10 * np.log10(mixing.active_power(x[uid])) for x in (own, other)]
         assert levels[0] - levels[1] == pytest.approx(fact["sir"], abs=0.3)
 

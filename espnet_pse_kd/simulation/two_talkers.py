@@ -203,7 +203,10 @@ def write_set(
     rows = [row for job, n in zip(jobs, lengths) for row in _records(inventory, job, n)]
     _write_tables(folder.resolve(), rows)
     used = {utt for mixture in mixtures for utt in mixture.enrolments}
-    write_table(enroll / "wav.scp", {utt: inventory.wavs[utt] for utt in used})
+    clips = {utt: inventory.wavs[utt] for utt in used}
+    own = {row["uid"]: clips[row["enroll_id"]] for row in rows}
+    write_table(folder / "enroll_spk1.scp", own)
+    write_table(enroll / "wav.scp", clips)
     write_table(enroll / "utt2spk", {row["enroll_id"]: row["target"] for row in rows})
     write_table(enroll / "utt2source", {utt: utt for utt in used})
 
