@@ -102,6 +102,15 @@ def test_bad_recordings(
     assert not output.exists() and no_traces(tmp_path)
 
 
+@pytest.mark.parametrize("disk", ["/", "/tmp/..", "//"])
+def test_a_whole_disk_is_not_searched(
+    disk: str, weights: Path, me: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    run = ("enhance", disk, "--profile", me, "-o", tmp_path / "out")
+    assert pse_kd(*run, model=weights) == 2
+    assert "the whole disk; give the folder that holds" in error_of(capsys)
+
+
 @pytest.mark.parametrize("case", BAD_ENROLMENTS)
 def test_bad_enrolments(
     case: str, weights: Path, tmp_path: Path, capsys: Capture

@@ -958,7 +958,9 @@ def test_training_clips_have_channels_of_their_own(data: Path) -> None:
     scored = render_clip(inventory, clip, alike, 5)
     np.testing.assert_array_equal(render_clip(inventory, clip, alike, 5, True), scored)
     for change in ({"snr": (-5.0, -5.0)}, {"room_share": 0.0}, {"room_share": 1.0}):
-        for_training = replace(alike, **{f"train_clip_{k}": v for k, v in change.items()})
+        for_training = replace(
+            alike, **{f"train_clip_{k}": v for k, v in change.items()}
+        )
         for_scores = replace(alike, **{f"clip_{k}": v for k, v in change.items()})
         of_training = render_clip(inventory, clip, for_training, 5, True)
         np.testing.assert_array_equal(

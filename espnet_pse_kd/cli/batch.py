@@ -230,10 +230,14 @@ def search(folder: Path) -> Found:
     and hidden files of other kinds not counted.
 
     Raises:
-        UserError: there is no such folder, or no recording in it.
+        UserError: there is no such folder, no recording in it, or it is a whole disk.
     """
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; correct the path")
+    if folder.resolve() == Path(folder.resolve().anchor):
+        raise UserError(
+            f"{folder}: the whole disk; give the folder that holds the recordings"
+        )
     found, others = [], []
 
     def refused(error: OSError) -> None:

@@ -35,6 +35,8 @@ _INPUTS = (
     "./a.wav",
     "folder.wav/../a.wav",
 )
+_WISHED = ("me.wav", ("--force",))
+"""What `enhance` does not read is replaced if that is asked for."""
 _SPECIAL = ("/dev/null", "/dev/stdout", "fifo.wav", "folder.wav", "loop.wav", ".", "")
 
 
@@ -62,7 +64,8 @@ def cases() -> Iterator[Case]:
     for output in (*_INPUTS, *_SPECIAL):
         for force in ((), ("--force",)):
             run = ["enhance", "a.wav", "--profile", "me.profile", "-o", output, *force]
-            yield _case(run)
+            if (output, force) != _WISHED:
+                yield _case(run)
             yield _case(["enroll", "me.wav", "a.wav", "-o", output, *force])
 
 
