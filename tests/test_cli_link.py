@@ -24,6 +24,7 @@ from espnet_pse_kd.cli.devices import Callback, Pair
 from espnet_pse_kd.cli.link import Link
 from espnet_pse_kd.cli.main import parse
 from espnet_pse_kd.errors import UserError
+from tools.soak import sound_server
 
 __all__ = ["me", "weights"]  # fixtures
 BLOCK, RATE = 320, 16000
@@ -280,25 +281,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not (shutil.which("pulseaudio") and shutil.which("pactl")):
         pytest.skip("needs pulseaudio and pulseaudio-utils")
     pytest.importorskip("sounddevice")
-    socket = tmp_path / "socket"
-    for name in ("XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setenv("PULSE_SERVER", f"unix:{socket}")
-    words = [
-        "pulseaudio",
-        "-n",
-        "--daemonize=no",
-        "--exit-idle-time=-1",
-        "--use-pid-file=no",
-    ]
-    modules = f"module-native-protocol-unix socket={socket} auth-anonymous=1", ROOM
-    daemon = subprocess.Popen([*words, *(w for m in modules for w in ("-L", m))])
-    while not socket.exists():
-        assert daemon.poll() is None
-        time.sleep(0.05)
-    yield
-    daemon.terminate()
-    daemon.wait()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with sound_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 ROOM = "module-null-sink sink_name=room"

@@ -89,9 +89,8 @@ class Bridge:
     READY, MOST = 2, 6  # blocks from which, and up to which, they are handed on
 
     def __init__(self, block: int, callback: Callback) -> None:
-        self._callback = callback
+        self._block, self._callback = block, callback
         self._blocks: deque[np.ndarray] = deque()
-        self._silence = np.zeros((block, 1), np.float32)
         self._flows, self._lost = False, False
         self.streams: list[Any] = []
 
@@ -122,7 +121,7 @@ class Bridge:
     def latency(self) -> tuple[float, float]:
         """Seconds of the input with the blocks that wait, and of the output."""
         given, wanted = self.streams
-        waiting = self.READY * len(self._silence) / given.samplerate
+        waiting = self.READY * self._block / given.samplerate
         return given.latency + waiting, wanted.latency
 
     @property
@@ -259,18 +258,15 @@ class PortAudio:
         source, sink = _routed(pair)
         common: dict[str, Any] = {"samplerate": rate, "blocksize": block}
         common |= {"channels": 1, "dtype": "float32"}
-        sounddevice = self._sounddevice
+        make_input = self._sounddevice.InputStream
+        make_output = self._sounddevice.OutputStream
+        ends = (
+            (make_input, source, bridge.hear, "low"),
+            (make_output, sink, bridge.speak, _LEAST * block / rate),
+        )
         with ExitStack() as opened:
             with self._explained(pair):
-                for make, device, call, least in (
-                    (sounddevice.InputStream, source, bridge.hear, "low"),
-                    (
-                        sounddevice.OutputStream,
-                        sink,
-                        bridge.speak,
-                        _LEAST * block / rate,
-                    ),
-                ):
+                for make, device, call, least in ends:
                     asked = least if latency is None else latency
                     stream = make(device=device, callback=call, latency=asked, **common)
                     opened.callback(stream.close)
